@@ -3,7 +3,9 @@
 Place in the flow::
 
     Problem -> Attempt -> Mistake -> Diagnosis -> ErrorType -> Synthetic -> Example -> (adapter) -> Outcome
-                                  \\-> Correction -------------------------/
+        |                         |-> Correction -----------------------/
+        |                         \\-> Trace ----> Pair ----------------/
+        \\-> Template ---------------------------------------------------/
 
 Every record has an `id` made from its content, and the ids it came from, so that a training row leads back to
 the mistake that caused it. Records are frozen and hold only JSON values; `to_json` and `from_json` round-trip.
@@ -114,6 +116,7 @@ class Mistake(Record):
     output: str
     model: str
     family: str = ""
+    level: int = 0  # the problem's, 0 where unknown
 
 
 @dataclass(frozen=True)
@@ -179,15 +182,51 @@ class Example(Record):
 
 
 @dataclass(frozen=True)
+class Template(Record):
+    """A problem's solution as a hierarchical thought template (SuperCorrect): numbered steps, hard ones explained."""
+
+    problem_id: str
+    text: str  # as the target is trained to write it
+    answer: str
+    hard: tuple[int, ...] = ()  # 1-based numbers of the steps that carry a <Key>
+
+
+@dataclass(frozen=True)
+class Trace(Record):
+    """What an author says of a mistake: the first wrong step, its cause and its correction (SuperCorrect)."""
+
+    mistake_id: str
+    author: str  # teacher | student
+    step: int  # 1-based; 0: the author finds every step right
+    cause: str
+    correction: str  # the step as it should be, and how the solution goes on from it
+    answer: str = ""  # the answer that the correction reaches, "" where it names none
+    inspections: tuple[str, ...] = ()  # the inspector's verdict on each version: "right", or what was wrong with it
+
+
+@dataclass(frozen=True)
+class Pair(Record):
+    """One row of preference training: after `prompt`, `chosen` is better than `rejected`."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    kind: str  # thought | step | instance
+    parents: tuple[str, ...]  # ids of the records it was made from
+
+
+@dataclass(frozen=True)
 class Outcome(Record):
     """One test item answered by one model: the unit of every paired comparison."""
 
     eval_set: str
     problem_id: str
     family: str
-    verdict: Verdict
-    output: str
+    verdict: Verdict  # of the first sample
+    output: str  # the first sample
     error_type: str = ""  # id of the error type of a wrong outcome, "" where right or unassigned
+    level: int = 0  # the problem's, 0 where unknown
+    votes: tuple[int, ...] = ()  # the answer of each sample as a number: 0 the gold answer, 1.. others, -1 none
 
 
 @dataclass(frozen=True)

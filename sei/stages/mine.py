@@ -38,5 +38,6 @@ def mine(problems: Sequence[Problem], attempts: Sequence[Attempt]) -> Output[Mis
                 output=item.output,
                 model=item.model,
                 family=problem.family,
+                level=problem.level,
             )
     return Output(list(mistakes.values()), received=len(attempts), rejected=rejected)
