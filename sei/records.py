@@ -84,6 +84,7 @@ class Problem(Record):
     split: str = "train"  # train | validation | test
     family: str = ""  # the program family (arithmetic world) or subject (MATH); "" where unknown
     level: int = 0  # difficulty, 0 where unknown
+    parents: tuple[str, ...] = ()  # ids of the problems it was evolved from
 
     @classmethod
     def make(cls, *, question: str, answer: str, solution: str, source: str, **more: Any) -> Problem:
