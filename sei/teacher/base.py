@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sei.records import Correction, Diagnosis, Mistake, Rejected
+from sei.answers import Style
+from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected
 
 
 @dataclass(frozen=True)
@@ -73,4 +74,18 @@ class Teacher(Protocol):
 
     def synthesize(self, requests: Sequence[SynthesisRequest]) -> list[list[Draft | Rejected]]:
         """For each request in order, up to `count` drafts (and what could not be used)."""
+        ...
+
+
+class Evolver(Protocol):
+    """A teacher that makes a harder problem of an old one (LeMa step 4)."""
+
+    def evolve(
+        self, seeds: Sequence[Problem], *, samples: int, style: Style, rouge_threshold: float, seed: int
+    ) -> list[Draft | Rejected]:
+        """One new problem per seed, in order; a seed that occurs again gets another one.
+
+        The answer is the one that most of `samples` independent solutions reach; a program that knows the answer needs none.
+        Questions with a ROUGE-L F of `rouge_threshold` or more to their seed will be thrown away: a teacher may avoid them.
+        """
         ...

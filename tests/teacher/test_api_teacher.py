@@ -18,7 +18,7 @@ from sei.teacher.api.prices import Price, estimate_tokens
 from sei.teacher.api.roles import LIMITS, Inspection, Judgement, Roles, Template, Trace, TypeName
 from sei.teacher.api.store import Store
 from sei.teacher.api.teacher import ApiTeacher, estimate, run_name
-from sei.teacher.base import Teacher
+from sei.teacher.base import Draft, Teacher
 from tests.teacher.fault_server import Running
 from tests.teacher.test_api_faults import mistakes, wishes
 
@@ -51,7 +51,7 @@ def test_every_role_answers_in_order(server: Running, tmp_path: Path) -> None:
     assert all(isinstance(text, str) and "####" in text for samples in solved for text in samples)
     with pytest.raises(ValueError, match="temperature"):
         teacher.solve(["1?"], ["a"], samples=3)
-    assert isinstance(teacher.evolve(["1?"], ["a"])[0], str)
+    assert isinstance(teacher.evolve([problem], samples=3, style="gsm8k", rouge_threshold=0.7, seed=0)[0], Draft)
     names = teacher.name_types([["adds"], ["divides"]], ["type-1", "type-2"])
     assert [type(name) for name in names] == [TypeName] * 2
     assert isinstance(teacher.template([problem])[0], Template)

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from sei import prompts
+from sei.answers import Style
 from sei.errors import UserError
 from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected
 from sei.teacher.api.client import Answer, ApiSettings, Client, Progress, Request
+from sei.teacher.api.evolve import SOLVE_TEMPERATURE, drafts_of, draw_numbers
 from sei.teacher.api.prices import estimate_tokens, price_of
 from sei.teacher.api.roles import (
     LIMITS,
@@ -147,9 +149,21 @@ class ApiTeacher:
         flat = self.ask(jobs)
         return [flat[start : start + samples] for start in range(0, len(flat), samples)]
 
-    def evolve(self, questions: Sequence[str], source_ids: Sequence[str], sample: int = 0) -> list[str | Rejected]:
-        """One harder question per question; `sample` tells repeated evolutions of the same seed apart."""
-        return self.ask([self.roles.evolve(q, s, sample) for q, s in zip(questions, source_ids, strict=True)])
+    def evolve(
+        self, seeds: Sequence[Problem], *, samples: int, style: Style, rouge_threshold: float, seed: int
+    ) -> list[Draft | Rejected]:
+        """One harder problem per seed; its answer is the one that most of `samples` own solutions reach."""
+        jobs = [
+            self.roles.evolve(problem.question, problem.id, sample)
+            for problem, sample in zip(seeds, draw_numbers(seeds, seed), strict=True)
+        ]
+        replies = self.ask(jobs)
+        asked = [problem for problem, reply in zip(seeds, replies, strict=True) if isinstance(reply, str)]
+        questions = [reply for reply in replies if isinstance(reply, str)]
+        temperature = SOLVE_TEMPERATURE if samples > 1 else None
+        solutions = self.solve(questions, [problem.id for problem in asked], samples, temperature)
+        drafts = iter(drafts_of(asked, questions, solutions, style))
+        return [next(drafts) if isinstance(reply, str) else reply for reply in replies]
 
     def name_types(self, keyphrases: Sequence[Sequence[str]], type_ids: Sequence[str]) -> list[TypeName | Rejected]:
         """Names for clusters, one after the other, each told the names given before it."""
