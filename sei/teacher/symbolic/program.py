@@ -13,6 +13,7 @@ Example::
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -22,7 +23,7 @@ from itertools import combinations, pairwise
 from sei.arithmetic import ArithmeticRefused, Expression, Negative, Number, Operation, evaluate, parse_number
 from sei.steps import split_steps
 from sei.teacher.symbolic.diagnose import constant_meaning
-from sei.teacher.symbolic.equations import ANNOTATION, Equation, levels, read_equations
+from sei.teacher.symbolic.equations import ANNOTATION, Equation, flatten, levels, read_equations
 from sei.teacher.symbolic.quantities import Quantity, read_quantities
 from sei.teacher.symbolic.rewriting import FixedNumber, check_solution, recompute_step, substitute
 from sei.teacher.symbolic.wording import find_names
@@ -157,7 +158,10 @@ def read_program(question: str, solution: str, answer: str) -> Program | str:
     results: set[Fraction] = set()
     used: set[Fraction] = set()
     constants = {Fraction(1), Fraction(100), Fraction(1, 100)}
+    known = Counter(quantity.value for quantity in quantities)  # how often each number is given, or computed so far
     for equation in equations:
+        constants |= _in_two_roles(equation, known)
+        known[equation.claimed] += 1
         text = f"{question} {steps[equation.step - 1]}"
         for operand in equation.operands:
             if constant_meaning(operand, text) is not None:
@@ -186,6 +190,20 @@ def read_program(question: str, solution: str, answer: str) -> Program | str:
     if not variables:
         return "no_sensible_numbers"
     return Program(question, tuple(steps), tuple(equations), quantities, variables, frozenset(constants), gold)
+
+
+def _in_two_roles(equation: Equation, known: Counter[Fraction]) -> set[Fraction]:
+    """Factors that a product has more often than anything gives them: in 12 dodecagons * 12 sides one is a fact.
+
+    Which of them is not to be told, so both stay. Terms of a sum are not meant: 10+10 for two litters of 10 is one number.
+    """
+    found: set[Fraction] = set()
+    for level in levels(equation.expression):
+        flat = flatten(level)
+        if flat.kind == "product":
+            factors = Counter(abs(value) for value, _ in flat.terms)
+            found |= {value for value, times in factors.items() if times > max(1, known[value])}
+    return found
 
 
 def _is_constant(value: Fraction, quantities: Sequence[Quantity]) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -48,7 +49,9 @@ _ASKS_FOR_MONEY = re.compile(
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
+    """A seed and its program."""
+
     seed: Seed
     program: Program
 
@@ -58,18 +61,18 @@ def synthesize(request: SynthesisRequest) -> list[Draft | Rejected]:
     rng = random.Random(request.seed)
     seeds = [*request.mistakes, *request.synthesized]
     output: list[Draft | Rejected] = []
-    sources: list[_Source] = []
+    sources: list[Source] = []
     for seed in seeds:
         program = read_program(seed.question, seed.solution, seed.answer)
         if isinstance(program, str):
             output.append(Rejected.make(seed.id, program, "seed cannot be given other numbers", seed.solution))
         else:
-            sources.append(_Source(seed, program))
+            sources.append(Source(seed, program))
     if not sources:
         return output
     similar = SimilarityFilter(request.rouge_threshold, [seed.question for seed in seeds])
     names = sorted({name for seed in seeds for name in find_names(seed.question)})
-    writer = _Writer(rng, sources, names)
+    writer = Writer(rng, sources, names)
     order = rng.sample(sources, len(sources))
     place = 0
     while order and place < request.count:
@@ -82,15 +85,15 @@ def synthesize(request: SynthesisRequest) -> list[Draft | Rejected]:
     return output
 
 
-class _Writer:
-    """Writes one draft after the other for one request."""
+class Writer:
+    """Writes one draft after the other, from `sources`; `names` are first names to use more often than others."""
 
-    def __init__(self, rng: random.Random, sources: list[_Source], names: list[str]) -> None:
+    def __init__(self, rng: random.Random, sources: Sequence[Source], names: Sequence[str]) -> None:
         self._rng, self._sources, self._names = rng, sources, names
         self._text = " ".join(source.seed.question for source in sources)
         self._exhausted: set[str] = set()  # seeds for which no sensible numbers were found
 
-    def draft(self, source: _Source, similar: SimilarityFilter) -> Draft | Rejected:
+    def draft(self, source: Source, similar: SimilarityFilter) -> Draft | Rejected:
         """A draft unlike everything in `similar`, which then holds it too."""
         level = 2 if self._rng.random() < _HARDER_SHARE else 0
         reason, question = "no_sensible_numbers", source.program.question
@@ -123,7 +126,14 @@ class _Writer:
         return Rejected.make(source.seed.id, reason, f"after {_TRIES} tries", question)
 
     def _vary(self, program: Program, level: int) -> Instance | None:
-        """Other numbers, names and things; from level 1 on new to the seeds and in other phrases, from 2 on one more step."""
+        """`reworded`; from level 2 on with one more step where there is one."""
+        instance = self.reworded(program, level)
+        if instance is not None and level >= 2:
+            return self.one_more_step(instance) or instance
+        return instance
+
+    def reworded(self, program: Program, level: int) -> Instance | None:
+        """Other numbers, names and things; from level 1 on new to the seeds and in other phrases."""
         instance = self._renamed(program, taken=(), near=level == 0)
         if instance is None:
             return None
@@ -134,8 +144,6 @@ class _Writer:
             question = reframe(question, self._rng)
         if self._rng.random() < 0.2 * level - 0.1:
             question = aside(question, self._rng)
-        if level >= 2 and (harder := self._one_more_step(Instance(question, steps, answer))) is not None:
-            return harder
         return Instance(question, steps, answer)
 
     def _renamed(
@@ -158,7 +166,7 @@ class _Writer:
 
     # -- harder variants -----------------------------------------------------------------------------------------
 
-    def _one_more_step(self, instance: Instance) -> Instance | None:
+    def one_more_step(self, instance: Instance) -> Instance | None:
         """A further question about the answer: several times it, more, fewer, or shares of it."""
         result = instance.answer
         ask = sentences(instance.question)[-1]

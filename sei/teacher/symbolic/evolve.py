@@ -1,0 +1,75 @@
+"""Plays the teacher of LeMa's evolution: a somewhat harder problem from the program of one old problem.
+
+Place in the flow: seed problems -> **drafts** -> `sei.stages.evolve`. A seed gets other numbers, names and phrases as in
+`synthesize`, bolder ones where it stays too close to the seed, and always one step more. Its solution is executed, so the
+answer is right by construction: several samples of a solution would all be the same one.
+
+Example::
+
+    evolve([problem, problem], rouge_threshold=0.7, seed=0)      # two different drafts, or why there is none
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from sei.arithmetic import format_number
+from sei.data.overlap import SimilarityFilter
+from sei.records import Problem, Rejected
+from sei.steps import join_steps
+from sei.teacher.base import Draft, Seed
+from sei.teacher.symbolic.program import Program, read_program
+from sei.teacher.symbolic.rewriting import check_solution
+from sei.teacher.symbolic.synthesize import Source, Writer
+from sei.teacher.symbolic.wording import find_names
+
+_TRIES = 12  # wordings tried for one draft, each bolder than the one before
+_BOLDEST = 4  # the last level of `Writer.reworded` that differs from the one before it
+
+
+def evolve(seeds: Sequence[Problem], *, rouge_threshold: float, seed: int) -> list[Draft | Rejected]:
+    """One draft per seed, in order, unlike the seed and the drafts that earlier draws of the same seed gave.
+
+    Rejected are seeds without a program (`read_program`'s codes), without other sensible numbers (`no_sensible_numbers`),
+    without a further step to ask for (`no_further_step`), and those whose every wording is `too_similar`.
+    """
+    names = sorted({name for problem in seeds for name in find_names(problem.question)})
+    taken: dict[str, SimilarityFilter] = {}
+    drawn: dict[str, int] = {}
+    output: list[Draft | Rejected] = []
+    for problem in seeds:
+        draw = drawn[problem.id] = drawn.get(problem.id, 0) + 1
+        similar = taken.setdefault(problem.id, SimilarityFilter(rouge_threshold, [problem.question]))
+        rng = random.Random(f"{seed}/{problem.id}/{draw}")
+        output.append(_evolve_one(problem, rng, names, similar))
+    return output
+
+
+def _evolve_one(
+    problem: Problem, rng: random.Random, names: Sequence[str], similar: SimilarityFilter
+) -> Draft | Rejected:
+    program = read_program(problem.question, problem.solution, problem.answer)
+    if not isinstance(program, Program):
+        return Rejected.make(problem.id, program, "seed cannot be given other numbers", problem.solution)
+    source = Source(Seed(problem.id, problem.question, problem.solution, problem.answer), program)
+    writer = Writer(rng, [source], names)
+    reason = "no_sensible_numbers"
+    for attempt in range(_TRIES):
+        instance = writer.reworded(program, min(attempt, _BOLDEST))
+        if instance is None:
+            break  # `draw` has tried often enough
+        harder = writer.one_more_step(instance)
+        if harder is None:
+            reason = "no_further_step"
+            continue
+        answer = format_number(harder.answer)
+        solution = join_steps(list(harder.steps), answer)
+        if (fault := check_solution(solution, harder.answer)) is not None:
+            reason = f"draft_{fault}"
+        elif similar.check(harder.question) is not None:
+            reason = "too_similar"
+        else:
+            similar.add(harder.question)
+            return Draft(harder.question, solution, answer, (problem.id,))
+    return Rejected.make(problem.id, reason, raw=problem.question)
