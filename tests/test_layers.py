@@ -13,9 +13,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import from itself and from the rooms after the arrow.
 ALLOWED = {
     "data": {"answers", "records", "errors", "steps"},
-    "teacher": {"data", "answers", "arithmetic", "records", "errors", "steps", "prompts", "workspace"},
+    "teacher": {"data", "answers", "arithmetic", "records", "errors", "steps", "templates", "prompts", "workspace"},
     "clustering": {"records", "errors"},
-    "target": {"data", "answers", "records", "errors", "steps", "prompts", "workspace"},
+    "target": {"data", "answers", "records", "errors", "steps", "templates", "prompts", "workspace"},
     "training": {"target", "records", "errors", "workspace"},
     "stages": {
         "data",
@@ -29,6 +29,7 @@ ALLOWED = {
         "errors",
         "steps",
         "statistics",
+        "templates",
         "workspace",
     },
 }

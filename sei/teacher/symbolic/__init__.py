@@ -13,28 +13,38 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sei.answers import Style
-from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected
+from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected, Trace
 from sei.teacher.base import Draft, SynthesisRequest
+from sei.teacher.review import Inspection, Revision
 from sei.teacher.symbolic.correct import correct
 from sei.teacher.symbolic.diagnose import KINDS, Kind, diagnose
 from sei.teacher.symbolic.evolve import evolve
 from sei.teacher.symbolic.synthesize import synthesize
+from sei.teacher.symbolic.template import StepKind, inspect_template, template
+from sei.teacher.symbolic.trace import inspect_trace, trace
+from sei.templates import ThoughtTemplate
 
 __all__ = ["KINDS", "Kind", "SymbolicTeacher"]
 
 
 class SymbolicTeacher:
-    """Implements `sei.teacher.base.Teacher` and `Evolver`; deterministic, needs nothing and costs nothing."""
+    """Implements `sei.teacher.base.Teacher`, `Evolver`, and `sei.teacher.review`; deterministic, costs nothing.
+
+    `hard` are the kinds of steps that get a key in templates: measured, see `template.hard_kinds`.
+    """
 
     name = "symbolic"
 
+    def __init__(self, hard: Collection[StepKind] = ()) -> None:
+        self.hard = frozenset(hard)
+
     def fingerprint(self) -> dict[str, Any]:
-        """No parameters: its behaviour is its code, which the workspace fingerprints."""
-        return {"teacher": self.name}
+        """The hard kinds, where there are any: the rest of its behaviour is its code, which the workspace fingerprints."""
+        return {"teacher": self.name} | ({"hard": sorted(self.hard)} if self.hard else {})
 
     def diagnose(self, mistakes: Sequence[Mistake]) -> list[Diagnosis | Rejected]:
         """First wrong step, kind, keyphrases and explanation, one result per mistake in order."""
@@ -53,3 +63,25 @@ class SymbolicTeacher:
     ) -> list[Draft | Rejected]:
         """One harder problem per seed. Its program is executed, so all of `samples` solutions would be the same one."""
         return evolve(seeds, rouge_threshold=rouge_threshold, seed=seed)
+
+    def template(
+        self, problems: Sequence[Problem], revisions: Sequence[Revision[ThoughtTemplate] | None] = ()
+    ) -> list[ThoughtTemplate | Rejected]:
+        """One template per problem. It has no second opinion: a revision is written like the first version."""
+        return [template(problem, self.hard) for problem in problems]
+
+    def trace(
+        self, mistakes: Sequence[Mistake], revisions: Sequence[Revision[Trace] | None] = ()
+    ) -> list[Trace | Rejected]:
+        """One trace per mistake, that executes to the gold answer. A revision is written like the first version."""
+        return [trace(mistake) for mistake in mistakes]
+
+    def inspect_templates(
+        self, problems: Sequence[Problem], templates: Sequence[ThoughtTemplate]
+    ) -> list[Inspection | Rejected]:
+        """One verdict per template: its arithmetic, its answer, and no number in its generalized part."""
+        return [inspect_template(problem, version) for problem, version in zip(problems, templates, strict=True)]
+
+    def inspect_traces(self, mistakes: Sequence[Mistake], traces: Sequence[Trace]) -> list[Inspection | Rejected]:
+        """One verdict per trace: its step, the arithmetic of its correction, and its answer."""
+        return [inspect_trace(mistake, version) for mistake, version in zip(mistakes, traces, strict=True)]
