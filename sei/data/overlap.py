@@ -1,9 +1,10 @@
-"""Overlap between texts: near copies by ROUGE-L, exact copies by normalized text.
+"""Overlap between texts: exact copies by normalized text, near copies by ROUGE-L, shared stretches by word n-grams.
 
 Place in the flow: the synthesize stage keeps a draft only if its ROUGE-L F is below a threshold against the seed
-problems, the test problems and everything kept so far (SEI: 0.7); data sources use the exact check to keep training and
-test problems apart. Scores are those of the package rouge_score (rougeL, no stemmer), to the last bit,
-because both compute the same expression from the same integer, the length of the longest common subsequence of words.
+problems, the test problems and everything kept so far (SEI: 0.7); the separate stage uses all three ways to keep
+training problems apart from validation and test problems. ROUGE-L scores are those of the package rouge_score (rougeL,
+no stemmer), to the last bit, because both compute the same expression from the same integer, the length of the longest
+common subsequence of words.
 
 Example::
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -34,7 +36,7 @@ Words = array  # of word ids
 class Overlap(NamedTuple):
     """The nearest reference of a text that is too similar."""
 
-    score: float  # ROUGE-L F, in [threshold, 1]
+    score: float  # ROUGE-L F in [threshold, 1], or the share of the text's n-grams in (0, 1]
     reference: str
 
 
@@ -57,6 +59,12 @@ class SimilarityFilter:
     def check(self, text: str) -> Overlap | None:
         """The nearest reference if it is too similar, else None. The text does not become a reference."""
         return self._nearest([self._ids(text)])[0]
+
+    def check_many(self, texts: Sequence[str]) -> list[Overlap | None]:
+        """`check` for many texts at once, which is some hundred times faster; none of them becomes a reference."""
+        words = [self._ids(text) for text in texts]
+        starts = range(0, len(words), _BATCH)
+        return [overlap for start in starts for overlap in self._nearest(words[start : start + _BATCH])]
 
     def add(self, text: str) -> None:
         """Make `text` a reference."""
@@ -130,3 +138,32 @@ def exact_matches(texts: Sequence[str], references: Iterable[str]) -> dict[int, 
     for reference in references:
         known.setdefault(content_key(reference), reference)
     return {index: known[key] for index, text in enumerate(texts) if (key := content_key(text)) in known}
+
+
+def shared_ngrams(texts: Sequence[str], references: Sequence[str], n: int) -> dict[int, Overlap]:
+    """Index of each text that has `n` words in a row in common with a reference -> the reference that shares the most.
+
+    The score is the share of the text's distinct n-grams that this reference holds. A text shorter than `n` words is
+    compared whole: it is one n-gram, equal only to a reference of the same words. Words are those of ROUGE-L.
+    """
+    if n < 1:
+        raise ValueError(f"n={n}: an n-gram has at least one word")
+    holders: dict[tuple[str, ...], list[int]] = {}
+    for number, reference in enumerate(references):
+        for gram in _ngrams(reference, n):
+            holders.setdefault(gram, []).append(number)
+    found: dict[int, Overlap] = {}
+    for index, text in enumerate(texts):
+        grams = _ngrams(text, n)
+        shared = Counter(number for gram in grams for number in holders.get(gram, ()))
+        if shared:
+            number = min(shared, key=lambda number: (-shared[number], number))
+            found[index] = Overlap(shared[number] / len(grams), references[number])
+    return found
+
+
+def _ngrams(text: str, n: int) -> set[tuple[str, ...]]:
+    words = _WORD.findall(text.lower())
+    if not words:
+        return set()
+    return {tuple(words[start : start + n]) for start in range(max(1, len(words) - n + 1))}

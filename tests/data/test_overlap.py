@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sei.data.overlap import Overlap, SimilarityFilter, content_key, exact_matches
+from sei.data.overlap import Overlap, SimilarityFilter, content_key, exact_matches, shared_ngrams
 
 rouge_scorer = pytest.importorskip("rouge_score.rouge_scorer")
 _SCORER = rouge_scorer.RougeScorer(["rougeL"])
@@ -106,3 +106,37 @@ def test_exact_matches_ignore_only_typography() -> None:
     assert exact_matches(texts, references) == {0: references[0], 2: references[1]}
     assert content_key("Tom\N{RIGHT SINGLE QUOTATION MARK}s 3.5") == "tom's 3.5"
     assert content_key("1.5") != content_key("15")
+
+
+def test_check_many_is_check_one_by_one_and_adds_no_reference() -> None:
+    texts = [f"a b c d e f g{i} h{i % 7}" for i in range(600)]  # more than two blocks
+    near = SimilarityFilter(0.7, texts[:5])
+    assert near.check_many(texts) == [near.check(text) for text in texts]
+    assert len(near) == 5
+
+
+def test_shared_ngrams_by_hand() -> None:
+    references = ["one two three four", "two three four five six", "Tiny text"]
+    texts = [
+        "zero two three four five",  # 3-grams: zero two three | two three four | three four five; 2 in the second
+        "One, two: THREE!",  # shorter than 4 words below, one 3-gram here
+        "tiny text",  # shorter than n: whole
+        "tiny text more",  # not the same whole text
+        "一二三",  # no words
+    ]
+    assert shared_ngrams(texts, references, 3) == {
+        0: Overlap(2 / 3, references[1]),
+        1: Overlap(1.0, references[0]),
+        2: Overlap(1.0, references[2]),
+    }
+    assert shared_ngrams(texts, references, 4) == {0: Overlap(1 / 2, references[1]), 2: Overlap(1.0, references[2])}
+    assert shared_ngrams(["a b", "b a"], ["a b a", "a b"], 2) == {
+        0: Overlap(1.0, "a b a"),
+        1: Overlap(1.0, "a b a"),
+    }
+    with pytest.raises(ValueError, match="at least one word"):
+        shared_ngrams(texts, references, 0)
+
+
+def test_texts_without_words_share_nothing() -> None:
+    assert shared_ngrams(["", "?!"], ["", "一二"], 2) == {}
