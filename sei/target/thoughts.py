@@ -25,11 +25,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sei import answers, prompts
 from sei.records import Template, Trace
 from sei.steps import join_steps, number_steps
-from sei.target.formats import Style
 from sei.templates import (
     Malformed,
     TemplateStyle,
@@ -43,6 +43,7 @@ from sei.templates import (
     unshield,
 )
 
+Style = Literal["plain", "alpaca"]
 ALL_RIGHT = "All steps are right."
 
 

@@ -188,7 +188,8 @@ def scripted(body: dict[str, Any], gold: dict[str, str]) -> str:
                     "answer": answer},
         "evolve": {"question": problem(seed, 0)["question"]},
         "name_type": {"name": f"Weakness {seed % 997}", "description": "A weakness with a number."},
-        "trace": {"step": step if steps else 0, "cause": "A slip.", "correction": "Do it right."},
+        "trace": {"step": step if steps else 0, "cause": "A slip.", "correction": "Do it right.",
+                  "answer": answer},
         "inspect": {"correct": True, "faults": []},
         "judge": {"reason": "Compared.", "equivalent": question == "" or seed % 2 == 0},
     }[role]  # fmt: skip

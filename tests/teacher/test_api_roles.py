@@ -15,6 +15,8 @@ from sei.records import Diagnosis, Mistake, Problem
 from sei.teacher.api.roles import CorrectionReply, Limits, Roles, limits_with, read_template
 from sei.teacher.api.structured import ParseError, parse
 from sei.teacher.base import Seed, SynthesisRequest
+from sei.teacher.review import Revision
+from sei.templates import Step, ThoughtTemplate, make_trace
 
 MISTAKE = Mistake(
     "mistake-1", "problem-1", "attempt-1", "Ann has 3 bags of 4 apples and eats 2. How many are left?", "10",
@@ -25,6 +27,9 @@ WISH = SynthesisRequest(
     "type-1", "Name", "Description.", ("adds",), (Seed("mistake-1", "q", "s\n#### 1", "1"),), (), 3, 0
 )
 ROLES = Roles("gsm8k")
+PROBLEM = Problem.make(question="2+3?", answer="5", solution="2+3=5\n#### 5", source="demo")
+TEMPLATE = ThoughtTemplate((Step("2+3=5", "Care."),), "Add.", "5")
+TRACE = make_trace("mistake-1", "teacher", 1, "It adds.", "3*4=12\n12-2=10", "10")
 
 
 def item(number: int, **other: str) -> dict[str, str]:
@@ -37,7 +42,7 @@ def value(text: str) -> Fraction:
 
 
 def test_every_prompt_is_filled_completely() -> None:
-    problem = Problem.make(question="2+3?", answer="5", solution="2+3=5\n#### 5", source="demo")
+    problem = PROBLEM
     for roles in (Roles("gsm8k"), Roles("math")):
         jobs = [
             roles.solve("2+3?", "p"),
@@ -53,13 +58,14 @@ def test_every_prompt_is_filled_completely() -> None:
             roles.template(problem),
             roles.trace(MISTAKE, gold=True),
             roles.trace(MISTAKE, gold=False),
-            roles.inspect(MISTAKE, "text"),
+            roles.inspect_trace(MISTAKE, TRACE),
+            roles.inspect_template(problem, TEMPLATE),
             roles.judge("2+3?", "5", "five", "p"),
         ]
         for job in jobs:
             assert "{{" not in job.request.text
             assert job.request.prompt_hash == prompts.load(job.request.prompt).hash
-    assert len({job.request.prompt for job in jobs}) == 14  # thirteen roles, trace in two forms
+    assert len({job.request.prompt for job in jobs}) == 15  # thirteen roles, trace and inspect in two forms
 
 
 def test_what_the_teacher_may_see() -> None:
@@ -155,25 +161,52 @@ def test_a_top_up_asks_for_the_rest_and_knows_what_is_there() -> None:
 
 def test_templates_are_taken_apart() -> None:
     text = "Here:\n<Step1>Read.<Key>Care</Key></Step1>\n<Step2>Add.</Step2><Generalized>Plan</Generalized><Answer>5</Answer>"
-    template = read_template(text)
-    assert template.steps == ("Read.<Key>Care</Key>", "Add.")
+    template = read_template(text + "\nDone.")
+    assert template.steps == (Step("Read.", "Care"), Step("Add."))
     assert (template.generalized, template.answer) == ("Plan", "5")
-    for broken in (
-        text.replace("Step2", "Step3"),
-        text.replace("</Key>", ""),
-        text.replace("<Generalized>Plan</Generalized>", ""),
-        text.replace("<Step2>", "and <Step2>"),
-        "none",
+    for broken, fault in (
+        (text.replace("Step2", "Step3"), "step_number"),
+        (text.replace("</Key>", ""), "unclosed_tag"),
+        (text.replace("<Generalized>Plan</Generalized>", ""), "no_generalized"),
+        (text.replace("<Step2>", "and <Step2>"), "text_outside_tags"),
+        ("none", "no <Step1>"),
     ):
-        with pytest.raises(ParseError):
+        with pytest.raises(ParseError, match=fault):
             read_template(broken)
 
 
+def test_a_trace_names_step_cause_correction_and_answer() -> None:
+    reply = {"step": 1, "cause": "It adds.", "correction": "Step 1: 3*4=12\n12-2=10\n#### 10", "answer": "$10."}
+    for gold, author in ((True, "teacher"), (False, "student")):
+        trace = ROLES.trace(MISTAKE, gold=gold).read(json.dumps(reply))
+        assert (trace.mistake_id, trace.author, trace.step, trace.cause) == ("mistake-1", author, 1, "It adds.")
+        assert (trace.correction, trace.answer) == ("3*4=12\n12-2=10", "10")
+    read = ROLES.trace(MISTAKE, gold=True).read
+    assert read(json.dumps(reply | {"step": 0, "cause": "", "correction": "", "answer": ""})).step == 0
+    for broken in ({"step": 3}, {"cause": " "}, {"correction": "#### 10"}, {"answer": ""}):
+        with pytest.raises(ParseError):
+            read(json.dumps(reply | broken))
+
+
+def test_a_revision_shows_the_version_and_its_faults() -> None:
+    job = ROLES.trace(MISTAKE, gold=True, revision=Revision(TRACE, ("Step 1 is right.", "Step 2 is wrong.")))
+    first = ROLES.trace(MISTAKE, gold=True).request
+    (asked, version, faults) = job.request.messages
+    assert asked == first.messages[0]
+    assert json.loads(version[1]) == {"step": 1, "cause": "It adds.", "correction": "3*4=12\n12-2=10", "answer": "10"}
+    assert "- Step 1 is right.\n- Step 2 is wrong.\n" in faults[1]
+    revised = ROLES.template(PROBLEM, Revision(TEMPLATE, ("The key is wrong.",))).request.messages
+    assert read_template(revised[1][1]) == TEMPLATE
+    assert "The key is wrong." in revised[2][1]
+
+
 def test_an_inspection_agrees_with_itself() -> None:
-    read = ROLES.inspect(MISTAKE, "text").read
-    assert read('{"correct": false, "faults": ["step 2"]}').faults == ("step 2",)
-    with pytest.raises(ParseError):
-        read('{"correct": true, "faults": ["step 2"]}')
+    for job in (ROLES.inspect_trace(MISTAKE, TRACE), ROLES.inspect_template(PROBLEM, TEMPLATE)):
+        assert job.read('{"correct": false, "faults": ["step 2"]}').faults == ("step 2",)
+        with pytest.raises(ParseError):
+            job.read('{"correct": true, "faults": ["step 2"]}')
+    assert "It adds." in ROLES.inspect_trace(MISTAKE, TRACE).request.text
+    assert "<Key>Care.</Key>" in ROLES.inspect_template(PROBLEM, TEMPLATE).request.text
 
 
 def test_limits_are_overridden_by_name_only() -> None:

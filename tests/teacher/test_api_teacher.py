@@ -12,13 +12,15 @@ import pytest
 
 from sei.errors import UserError
 from sei.ledger import read_ledger
-from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected
+from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected, Trace
 from sei.teacher.api.client import ApiSettings
 from sei.teacher.api.prices import Price, estimate_tokens
-from sei.teacher.api.roles import LIMITS, Inspection, Judgement, Roles, Template, Trace, TypeName
+from sei.teacher.api.roles import LIMITS, Judgement, Roles, TypeName
 from sei.teacher.api.store import Store
 from sei.teacher.api.teacher import ApiTeacher, estimate, run_name
 from sei.teacher.base import Draft, Teacher
+from sei.teacher.review import Author, Inspection, Inspector, Revision
+from sei.templates import ThoughtTemplate
 from tests.teacher.fault_server import Running
 from tests.teacher.test_api_faults import mistakes, wishes
 
@@ -54,9 +56,17 @@ def test_every_role_answers_in_order(server: Running, tmp_path: Path) -> None:
     assert isinstance(teacher.evolve([problem], samples=3, style="gsm8k", rouge_threshold=0.7, seed=0)[0], Draft)
     names = teacher.name_types([["adds"], ["divides"]], ["type-1", "type-2"])
     assert [type(name) for name in names] == [TypeName] * 2
-    assert isinstance(teacher.template([problem])[0], Template)
-    assert isinstance(teacher.trace(three[:1], gold=True)[0], Trace)
-    assert isinstance(teacher.inspect(three[:1], ["text"])[0], Inspection)
+    as_author: Author = teacher
+    as_inspector: Inspector = teacher
+    (template,) = as_author.template([problem])
+    assert isinstance(template, ThoughtTemplate)
+    assert as_author.template([problem], [Revision(template, ("Faulty.",))]) == [template]
+    (trace,) = as_author.trace(three[:1])
+    assert isinstance(trace, Trace)
+    assert (trace.author, trace.cause) == ("teacher", "A slip.")
+    assert teacher.trace(three[:1], gold=False)[0].author == "student"
+    assert as_inspector.inspect_templates([problem], [template]) == [Inspection(True, ())]
+    assert as_inspector.inspect_traces(three[:1], [trace]) == [Inspection(True, ())]
     assert isinstance(teacher.judge([("q", "1/2", "0.5")], ["a"])[0], Judgement)
     teacher.close()
 

@@ -14,6 +14,7 @@ Example::
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +22,15 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sei import prompts
+from sei import prompts, templates
 from sei.errors import UserError
-from sei.records import Correction, Diagnosis, Mistake, Problem, content_id
+from sei.records import Correction, Diagnosis, Mistake, Problem, Trace, content_id
 from sei.steps import join_steps, number_steps, split_steps
 from sei.teacher.api.client import Request, user
 from sei.teacher.api.structured import ParseError, parse, schema_text
 from sei.teacher.base import Draft, Seed, SynthesisRequest
+from sei.teacher.review import Inspection, Revision
+from sei.templates import Malformed, ThoughtTemplate, make_trace
 
 Dataset = Literal["gsm8k", "math"]
 RoleName = Literal[
@@ -160,6 +163,7 @@ class TraceReply(_Reply):
     step: int
     cause: str
     correction: str
+    answer: str
 
 
 class InspectionReply(_Reply):
@@ -195,33 +199,6 @@ class GroupMerge(TypeName):
     """Error types, by name, that are one; name and description are for the joined type."""
 
     names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Template:
-    """SuperCorrect's hierarchical thought (arXiv 2410.09008): steps, some with a key, and the general approach."""
-
-    text: str  # the XML as it was written, without surrounding space
-    steps: tuple[str, ...]  # contents of <Step1>..., each with its <Key> where it has one
-    generalized: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Trace:
-    """SuperCorrect's error thought: the first wrong step with cause and correction; step 0 where none was found."""
-
-    step: int
-    cause: str
-    correction: str
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What an inspector says of a teacher's text."""
-
-    correct: bool
-    faults: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -436,39 +413,44 @@ class Roles:
         lines = [f"- {name}: {description} Phrases: {'; '.join(phrases)}" for name, description, phrases in groups]
         return self._job("cluster_merge", "cluster_merge", "keyphrases", read, MergesReply, groups="\n".join(lines))
 
-    def template(self, problem: Problem) -> Job[Template]:
-        """SuperCorrect's thought template from problem and gold solution."""
+    def template(self, problem: Problem, revision: Revision[ThoughtTemplate] | None = None) -> Job[ThoughtTemplate]:
+        """SuperCorrect's thought template from problem and gold solution; a revision mends what an inspector found."""
         values = {"question": problem.question, "gold_solution": problem.solution}
-        return self._job("template", "template", problem.id, read_template, None, **values)
+        job = self._job("template", "template", problem.id, read_template, None, **values)
+        return job if revision is None else _revised(job, templates.write(revision.version), revision.faults)
 
-    def trace(self, mistake: Mistake, *, gold: bool) -> Job[Trace]:
-        """First wrong step, cause and correction; the teacher sees the gold solution where `gold`."""
+    def trace(self, mistake: Mistake, *, gold: bool, revision: Revision[Trace] | None = None) -> Job[Trace]:
+        """First wrong step, cause and correction; the author sees the gold solution where `gold`."""
         steps = split_steps(mistake.output)[0]
 
         def read(text: str) -> Trace:
             reply = parse(text, TraceReply)
             _expect(0 <= reply.step <= len(steps), f"step: {reply.step}, but the student's steps are 1 to {len(steps)}")
-            cause, correction = reply.cause.strip(), reply.correction.strip()
-            _expect(reply.step == 0 or bool(cause and correction), "cause and correction must not be empty")
-            return Trace(reply.step, cause, correction)
+            author = "teacher" if gold else "student"
+            if reply.step == 0:
+                return make_trace(mistake.id, author, 0, "", "", "")
+            lines, answer = _clean_steps(reply.correction.split("\n")), _answer(reply.answer)
+            _expect(bool(reply.cause.strip() and lines), "cause and correction must not be empty")
+            _expect(bool(answer), "answer: it is empty")
+            return make_trace(mistake.id, author, reply.step, reply.cause, "\n".join(lines), answer)
 
         values = {"question": mistake.question, "steps": _numbered(mistake)}
         if gold:
             values["gold_solution"] = mistake.gold_solution
         name = "trace/with_gold" if gold else "trace/without_gold"
-        return self._job("trace", name, mistake.id, read, TraceReply, **values)
+        job = self._job("trace", name, mistake.id, read, TraceReply, **values)
+        return job if revision is None else _revised(job, _trace_text(revision.version), revision.faults)
 
-    def inspect(self, mistake: Mistake, text: str) -> Job[Inspection]:
-        """Another model's check of `text` (a correction trace or template) against problem and gold solution."""
-
-        def read(reply_text: str) -> Inspection:
-            reply = parse(reply_text, InspectionReply)
-            faults = tuple(fault.strip() for fault in reply.faults if fault.strip())
-            _expect(reply.correct != bool(faults), "faults: there must be some exactly if correct is false")
-            return Inspection(reply.correct, faults)
-
+    def inspect_trace(self, mistake: Mistake, version: Trace) -> Job[Inspection]:
+        """Another model's check of a correction trace against problem and gold solution."""
         values = {"question": mistake.question, "gold_solution": mistake.gold_solution, "steps": _numbered(mistake)}
-        return self._job("inspect", "inspect", mistake.id, read, InspectionReply, text=text, **values)
+        text = _trace_text(version)
+        return self._job("inspect", "inspect/trace", version.id, _inspection, InspectionReply, text=text, **values)
+
+    def inspect_template(self, problem: Problem, version: ThoughtTemplate) -> Job[Inspection]:
+        """Another model's check of a thought template against problem and gold solution."""
+        values = {"question": problem.question, "gold_solution": problem.solution, "text": templates.write(version)}
+        return self._job("inspect", "inspect/template", problem.id, _inspection, InspectionReply, **values)
 
     def judge(self, question: str, gold_answer: str, answer: str, source_id: str) -> Job[Judgement]:
         """Whether `answer` is equivalent to `gold_answer`: for pairs that symbolic grading calls ungradable."""
@@ -516,35 +498,38 @@ def follow_up(request: Request, reply: str, text: str) -> Request:
     return dataclasses.replace(request, messages=talk, prompt=f"{request.prompt}+", sample=request.sample)
 
 
-_STEP = re.compile(r"<Step(\d+)>(.*?)</Step\1>", re.DOTALL)
-_AFTER_STEPS = re.compile(
-    r"\s*<Generalized>(?P<generalized>.*?)</Generalized>\s*<Answer>(?P<answer>.*?)</Answer>\s*", re.DOTALL
-)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\d+/\d+")
 _STEP_LABEL = re.compile(r"^(?:Step\s*\d+\s*[:.]|\d+[.)])\s+", re.IGNORECASE)
 
 
-def read_template(text: str) -> Template:
-    """A thought template from its XML. Raises ParseError where steps, <Generalized> or <Answer> are amiss."""
-    start = text.find("<Step1>")
+def read_template(text: str) -> ThoughtTemplate:
+    """A thought template from its XML, whatever stands before and after it. Raises ParseError."""
+    start, end = text.find("<Step1>"), text.rfind("</Answer>")
     if start < 0:
         raise ParseError("malformed", "there is no <Step1>")
-    body, end = text[start:], text.rfind("</Answer>")
-    body = text[start : end + len("</Answer>")] if end > start else body
-    steps: list[str] = []
-    place = 0
-    for match in _STEP.finditer(body):
-        if body[place : match.start()].strip():
-            break
-        _expect(int(match[1]) == len(steps) + 1, f"after step {len(steps)} comes <Step{match[1]}>")
-        steps.append(match[2].strip())
-        place = match.end()
-    after = _AFTER_STEPS.fullmatch(body[place:])
-    if after is None:
-        raise ParseError("malformed", "after the steps there must be <Generalized> and <Answer>, and nothing else")
-    for step in steps:
-        _expect(step.count("<Key>") == step.count("</Key>") and bool(step), "a step is empty or a <Key> is not closed")
-    return Template(body.strip(), tuple(steps), after["generalized"].strip(), after["answer"].strip())
+    template = templates.parse(text[start : end + len("</Answer>")] if end > start else text[start:])
+    if isinstance(template, Malformed):
+        raise ParseError("malformed", f"{template.reason}: {template.detail}")
+    return template
+
+
+def _inspection(text: str) -> Inspection:
+    reply = parse(text, InspectionReply)
+    faults = tuple(fault.strip() for fault in reply.faults if fault.strip())
+    _expect(reply.correct != bool(faults), "faults: there must be some exactly if correct is false")
+    return Inspection(reply.correct, faults)
+
+
+def _trace_text(trace: Trace) -> str:
+    """A trace as its author's reply."""
+    fields = {"step": trace.step, "cause": trace.cause, "correction": trace.correction, "answer": trace.answer}
+    return json.dumps(fields, ensure_ascii=False, indent=1)
+
+
+def _revised(job: Job[T], version: str, faults: Sequence[str]) -> Job[T]:
+    """The job continued: the version it led to, and what an inspector found in it."""
+    text = prompts.load("teacher/revise").fill(faults="\n".join(f"- {fault}" for fault in faults))
+    return dataclasses.replace(job, request=follow_up(job.request, version, text))
 
 
 def parse_item(item: Any) -> ProblemItem:

@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar
 from sei import prompts
 from sei.answers import Style
 from sei.errors import UserError
-from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected
+from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected, Trace
 from sei.teacher.api.client import Answer, ApiSettings, Client, Progress, Request
 from sei.teacher.api.evolve import SOLVE_TEMPERATURE, drafts_of, draw_numbers
 from sei.teacher.api.prices import estimate_tokens, price_of
@@ -34,21 +34,20 @@ from sei.teacher.api.roles import (
     Dataset,
     GroupMerge,
     Harvest,
-    Inspection,
     Job,
     Judgement,
     Limits,
     PhraseGroup,
     RoleName,
     Roles,
-    Template,
-    Trace,
     TypeName,
     follow_up,
 )
 from sei.teacher.api.store import Store
 from sei.teacher.api.structured import ParseError
 from sei.teacher.base import Draft, SynthesisRequest
+from sei.teacher.review import Inspection, Revision
+from sei.templates import ThoughtTemplate
 
 T = TypeVar("T")
 RUN_FILE = "teacher.json"  # in the run folder: where the store is and under which name this run is charged
@@ -186,14 +185,26 @@ class ApiTeacher:
         """Which error types are the same weakness."""
         return self.ask([self.roles.merge_groups(groups)])[0]
 
-    def template(self, problems: Sequence[Problem]) -> list[Template | Rejected]:
-        return self.ask([self.roles.template(problem) for problem in problems])
+    def template(
+        self, problems: Sequence[Problem], revisions: Sequence[Revision[ThoughtTemplate] | None] = ()
+    ) -> list[ThoughtTemplate | Rejected]:
+        pairs = zip(problems, revisions or [None] * len(problems), strict=True)
+        return self.ask([self.roles.template(problem, revision) for problem, revision in pairs])
 
-    def trace(self, mistakes: Sequence[Mistake], *, gold: bool) -> list[Trace | Rejected]:
-        return self.ask([self.roles.trace(mistake, gold=gold) for mistake in mistakes])
+    def trace(
+        self, mistakes: Sequence[Mistake], revisions: Sequence[Revision[Trace] | None] = (), *, gold: bool = True
+    ) -> list[Trace | Rejected]:
+        """Correction traces, with the gold solution before the author's eyes or without."""
+        pairs = zip(mistakes, revisions or [None] * len(mistakes), strict=True)
+        return self.ask([self.roles.trace(mistake, gold=gold, revision=revision) for mistake, revision in pairs])
 
-    def inspect(self, mistakes: Sequence[Mistake], texts: Sequence[str]) -> list[Inspection | Rejected]:
-        return self.ask([self.roles.inspect(m, text) for m, text in zip(mistakes, texts, strict=True)])
+    def inspect_templates(
+        self, problems: Sequence[Problem], templates: Sequence[ThoughtTemplate]
+    ) -> list[Inspection | Rejected]:
+        return self.ask([self.roles.inspect_template(*pair) for pair in zip(problems, templates, strict=True)])
+
+    def inspect_traces(self, mistakes: Sequence[Mistake], traces: Sequence[Trace]) -> list[Inspection | Rejected]:
+        return self.ask([self.roles.inspect_trace(*pair) for pair in zip(mistakes, traces, strict=True)])
 
     def judge(self, triples: Sequence[tuple[str, str, str]], source_ids: Sequence[str]) -> list[Judgement | Rejected]:
         """Whether answers are equivalent; `triples` are (question, gold answer, answer)."""
