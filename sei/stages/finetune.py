@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sei.records import Example
-from sei.training.job import in_own_process
+from sei.training.job import train
 from sei.training.module import Hyperparameters
-from sei.training.run import train_sft
+from sei.training.run import Loop
 from sei.workspace import Output
 
 
@@ -29,26 +29,23 @@ def finetune(
     scratch: Path,
     loggers: Sequence[Any],
     say: Callable[[str], None],
+    keep_every: int | None = None,
 ) -> Output[Example]:
     """Train `model` on from adapter `start` (None: a new one). The adapter is the output's files, in PEFT's format.
 
-    `hardware` holds `train_sft`'s accelerator, devices, strategy, precision and checkpoint_every. `say`
-    receives the self-check: one decoded example with its loss mask. The output's records are the examples that fit.
+    `hardware` holds `Loop`'s accelerator, devices, strategy, precision and checkpoint_every. `say` receives the
+    self-check: one decoded example with its loss mask. `keep_every`: every so many optimizer steps the adapter as it then
+    is goes to `steps/000100` among the files. The output's records are the examples that fit.
     """
-    options = {
-        "revision": revision,
-        "adapter": start,
-        "dtype": dtype,
-        "checkpoints": scratch / "checkpoints",
+    loop = Loop(
+        revision=revision,
+        adapter=start,
+        dtype=dtype,  # type: ignore[arg-type]
+        keep_every=keep_every,
+        loggers=loggers,
         **hardware,
-    }
-    if processes(hardware["accelerator"], hardware["devices"]) > 1:
-        say(f"training on {hardware['devices']} devices, in processes of its own")
-        result = in_own_process(scratch, model, examples, hyperparameters, options)
-    else:
-        result = train_sft(
-            model, scratch / "adapter", examples, hyperparameters, loggers=loggers, on_check=say, **options
-        )
+    )
+    result = train("sft", scratch, model, examples, hyperparameters, loop, say=say)
     rejected = result.pop("rejected")
     refused = {item.source_id for item in rejected}
     result.pop("resumed_from_step")  # of this process, not of the result
@@ -59,12 +56,3 @@ def finetune(
         numbers=result,
         files=scratch / "adapter",
     )
-
-
-def processes(accelerator: str, devices: str | int) -> int:
-    """How many training processes `devices` means: a number, or every GPU of this machine (`auto`, -1)."""
-    if str(devices) not in ("auto", "-1"):
-        return int(devices)
-    import torch
-
-    return torch.cuda.device_count() if accelerator in ("auto", "gpu", "cuda") else 1

@@ -1,77 +1,216 @@
-"""Training in processes of its own: `python -m sei.training.job FOLDER`, started by `stages.finetune`.
+"""Training on one device in this process, on several in processes of its own: `python -m sei.training.job FOLDER`.
 
-Place in the flow: with several devices Lightning starts its script once for each of them. That script must be the training
-alone, never the whole run, whose other stages would then be repeated in every process; so the stage writes what is to be
-done into a folder, starts this module, and reads the result. Examples::
+Place in the flow: the stages `finetune` and `prefer` call `train`. With several devices Lightning starts its script once
+for each of them. That script must be the training alone, never the whole run, whose other stages would then be repeated
+in every process; so what is to be done is written into a folder, this module is started on it, and its result read. What
+the training says and logs on the way is passed on as it comes. The processes end when the one that asked for them does,
+and a lock keeps two of them off one folder. Example::
 
-    result = in_own_process(folder, model=..., examples=..., hyperparameters=..., options={"devices": 4})
+    result = train("sft", folder, model, examples, hyperparameters, Loop(devices=4), say=print)
 """
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities import rank_zero_only
 
 from sei.errors import UserError
-from sei.records import Example, Rejected
-from sei.training.module import Hyperparameters
+from sei.records import Example, Pair, Rejected
+from sei.training.module import Hyperparameters, PreferenceHyperparameters
+from sei.training.run import Loop, device_count, train_dpo, train_sft
 from sei.workspace import read_records, write_json, write_records
 
+Kind = Literal["sft", "dpo"]
+
 _USER_ERROR = 3  # exit status that says: standard error's last line is for the user
+_POLL = 0.5  # seconds between two looks at what the training says
+_LOCK_WAIT = 10.0  # seconds in which a training whose parent was killed has surely ended
+_HERE_ONLY = ("loggers", "callbacks", "on_check")  # of a Loop: what cannot be handed to another process
 
 
-def in_own_process(
-    folder: Path, model: str, examples: Sequence[Example], hyperparameters: Hyperparameters, options: Mapping[str, Any]
+def train(
+    kind: Kind,
+    folder: Path,
+    model: str,
+    rows: Sequence[Example] | Sequence[Pair],
+    hyperparameters: Hyperparameters,
+    loop: Loop,
+    *,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """`train_sft(model, folder / "adapter", examples, hyperparameters, **options)` in new processes; the same result.
+    """`train_sft` (or `train_dpo`) into `folder/adapter`, with checkpoints in `folder`; its result.
 
-    `options` are JSON values and paths. Checkpoints lie in `folder`, so a killed job goes on. Raises UserError as
-    `train_sft` does, RuntimeError with the end of its output when the job fails otherwise.
+    `say` receives the self-check, `loop.loggers` the curves. Raises UserError as these functions do, RuntimeError with
+    the end of its output when a training in other processes fails otherwise.
     """
-    write_records(folder / "examples.jsonl", examples)
-    order = {"model": model, "hyperparameters": dataclasses.asdict(hyperparameters), "options": options}
+    loop = dataclasses.replace(loop, checkpoints=folder / "checkpoints", on_check=say)
+    devices = device_count(loop.accelerator, loop.devices) * loop.num_nodes
+    if devices == 1:
+        return _carry_out(kind, folder, model, rows, hyperparameters, loop)
+    say(f"training on {devices} devices, in processes of its own")
+    return _in_own_processes(kind, folder, model, rows, hyperparameters, loop, say)
+
+
+def _carry_out(
+    kind: Kind,
+    folder: Path,
+    model: str,
+    rows: Sequence[Any],
+    hyperparameters: Hyperparameters,
+    loop: Loop,
+) -> dict[str, Any]:
+    if kind == "sft":
+        return train_sft(model, folder / "adapter", rows, hyperparameters, loop)
+    assert isinstance(hyperparameters, PreferenceHyperparameters)
+    return train_dpo(model, folder / "adapter", rows, hyperparameters, loop)
+
+
+def _in_own_processes(
+    kind: Kind,
+    folder: Path,
+    model: str,
+    rows: Sequence[Example] | Sequence[Pair],
+    hyperparameters: Hyperparameters,
+    loop: Loop,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    said, errors, result_file = folder / "said.jsonl", folder / "errors.txt", folder / "result.json"
+    for path in (said, errors, result_file):
+        path.unlink(missing_ok=True)
+    write_records(folder / "rows.jsonl", rows)
+    options = {field.name: getattr(loop, field.name) for field in dataclasses.fields(loop)}
+    order = {
+        "kind": kind,
+        "model": model,
+        "hyperparameters": dataclasses.asdict(hyperparameters),
+        "options": {name: value for name, value in options.items() if name not in _HERE_ONLY},
+    }
     write_json(folder / "order.json", order)
-    command = [sys.executable, "-m", "sei.training.job", str(folder)]
-    done = subprocess.run(command, stderr=subprocess.PIPE, stdout=sys.stderr, text=True)
-    if done.returncode == _USER_ERROR:
-        raise UserError(done.stderr.strip().splitlines()[-1])
-    if done.returncode != 0:
-        raise RuntimeError(f"training ended with status {done.returncode}:\n{done.stderr[-2000:]}")
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    heard = 0
+    with errors.open("w", encoding="utf-8") as stderr:
+        command = [sys.executable, "-m", "sei.training.job", str(folder), str(os.getpid())]
+        process = subprocess.Popen(command, stderr=stderr, stdout=sys.stderr)
+        try:
+            while process.poll() is None:
+                time.sleep(_POLL)
+                heard = _pass_on(said, heard, loop.loggers, say)
+        finally:
+            if process.poll() is None:  # this process was interrupted
+                process.terminate()
+                process.wait()
+    _pass_on(said, heard, loop.loggers, say)
+    ended = errors.read_text(encoding="utf-8", errors="replace")
+    if process.returncode == _USER_ERROR:
+        raise UserError(ended.strip().splitlines()[-1])
+    if process.returncode != 0:
+        raise RuntimeError(f"training ended with status {process.returncode}:\n{ended[-2000:]}")
+    result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
     result["rejected"] = [Rejected.from_json(row) for row in result["rejected"]]
     return result
 
 
-def main(folder: Path) -> None:
-    """Carry out the order that lies in `folder`, in every process of the training."""
+def _pass_on(said: Path, heard: int, loggers: Sequence[Logger], say: Callable[[str], None]) -> int:
+    """Pass on the whole lines of `said` from byte `heard` on; returns where the next call starts."""
+    if not said.is_file():
+        return heard
+    with said.open("rb") as file:
+        file.seek(heard)
+        new = file.read()
+    whole = new[: new.rfind(b"\n") + 1]
+    for line in whole.splitlines():
+        word = json.loads(line)
+        if "say" in word:
+            say(word["say"])
+        for logger in loggers if "metrics" in word else ():
+            logger.log_metrics(word["metrics"], step=word["step"])
+    return heard + len(whole)
+
+
+class _Relay(Logger):
+    """A logger that appends what it is given to a file, for the process that started the training."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        return "relay"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Nothing: the run's own loggers have them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self._append({"metrics": dict(metrics), "step": step})
+
+    @rank_zero_only
+    def say(self, text: str) -> None:
+        self._append({"say": text})
+
+    def _append(self, word: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(word, ensure_ascii=False) + "\n")
+
+
+def main(folder: Path, parent: int) -> None:
+    """Carry out the order that lies in `folder`, in every process of the training; `parent` asked for it."""
     import torch.distributed
 
-    from sei.training.run import train_sft
-
+    _end_with_parent()
+    lock = FileLock(folder / "job.lock")
+    if "LOCAL_RANK" not in os.environ:  # set for the processes that Lightning adds to the first one
+        if os.getppid() != parent:
+            sys.exit(f"process {parent}, which asked for this training, has ended")
+        try:
+            lock.acquire(timeout=_LOCK_WAIT)
+        except Timeout:
+            raise UserError(
+                f"{folder}: another training is at work here. Wait for it or end it, then start again."
+            ) from None
     order = json.loads((folder / "order.json").read_text(encoding="utf-8"))
+    kind: Kind = order["kind"]
     values = order["hyperparameters"] | {"target_modules": tuple(order["hyperparameters"]["target_modules"])}
     options = order["options"]
     paths = {name: Path(options[name]) for name in ("adapter", "checkpoints") if options[name] is not None}
-    result = train_sft(
-        order["model"],
-        folder / "adapter",
-        read_records(folder / "examples.jsonl", Example),
-        Hyperparameters(**values),
-        **(options | paths),
-    )
+    relay = _Relay(folder / "said.jsonl")
+    loop = Loop(**(options | paths), loggers=[relay], on_check=relay.say)
+    rows: Sequence[Any] = read_records(folder / "rows.jsonl", Example if kind == "sft" else Pair)
+    hyperparameters = Hyperparameters(**values) if kind == "sft" else PreferenceHyperparameters(**values)
+    result = _carry_out(kind, folder, order["model"], rows, hyperparameters, loop)
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         result["rejected"] = [item.to_json() for item in result["rejected"]]
         write_json(folder / "result.json", result)
 
 
+def _end_with_parent() -> None:
+    """Have the kernel end this process when its parent is killed; elsewhere than on Linux the lock has to do."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+        ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL), 0, 0, 0)
+
+
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]))
+        main(Path(sys.argv[1]), int(sys.argv[2]))
     except UserError as error:
         print(str(error).replace("\n", " "), file=sys.stderr)
         sys.exit(_USER_ERROR)

@@ -1,25 +1,35 @@
-"""The LightningModule for supervised fine-tuning with LoRA, QLoRA or all weights.
+"""The LightningModules: supervised fine-tuning, and direct preference optimization, of LoRA, QLoRA or all weights.
 
 Place in the flow: `training.run` plans the optimizer steps and hands them here; Lightning runs them on its hardware.
-A checkpoint holds what training changes (trained weights, optimizer, schedule, position in the plan, loss curve) and
-can be read without unpickling objects.
+A checkpoint holds what training changes (trained weights, optimizer, schedule, position in the plan, curves) and
+can be read without unpickling objects. `PlannedModule` is all that the two kinds of training share; they differ in their
+micro-batches and in the loss of one. Example::
+
+    module = SupervisedModule(load, steps, hyperparameters, pad=0, accumulation=1)
+    Trainer(max_steps=len(steps)).fit(module)
 """
 
 from __future__ import annotations
 
+import os
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as lightning
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from transformers import get_scheduler
 
 from sei.errors import UserError
 from sei.target.load import Method, Quantization
-from sei.training.losses import sft_loss
+from sei.training.losses import Preference, answer_logps, dpo_loss, sft_loss, sft_term
 from sei.training.packing import Encoded, MicroBatch, micro_batches
+from sei.training.pairs import EncodedPair, PairBatch, attention_mask, pair_batches
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -37,10 +47,12 @@ class Hyperparameters:
     learning_rate: float
     epochs: float = 1.0
     tokens: int | None = None  # train on this many tokens (see packing.draw) instead of `epochs`
+    steps: int | None = None  # train exactly this many optimizer steps instead of `epochs`
     batch_examples: int = 1  # examples an optimizer step
     batch_tokens: int | None = None  # tokens an optimizer step, instead of `batch_examples`
-    accumulation: int = 1  # micro-batches a step and device: more of them need less memory, the result is the same
-    max_tokens: int = 512  # of one packed row, and of one example
+    accumulation: int | None = None  # micro-batches a step and device; None: as few as `micro_tokens` allows
+    micro_tokens: int | None = None  # tokens of one micro-batch, padding included; None: 8 * max_tokens. Memory only
+    max_tokens: int = 512  # of one example, or of a pair's prompt with either answer
     method: Method = "lora"
     quantization: Quantization = "none"
     rank: int = 8
@@ -57,23 +69,34 @@ class Hyperparameters:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class PreferenceHyperparameters(Hyperparameters):
+    """The same for training on pairs: an example is a pair, and `dpo_loss` says what the loss's options mean."""
+
+    beta: float = 0.1
+    loss: Preference = "sigmoid"
+    label_smoothing: float = 0.0
+    sft_weight: float = 0.0  # of `sft_term`, added to the loss
+
+
 class StepLoader:
-    """The micro-batches of this device, step after step. Its state is its position, so a resumed run goes on there."""
+    """The micro-batches of this device, step after step. Its state is its position, so a resumed run goes on there.
+
+    `batches(step, parts)` makes the micro-batches of one step.
+    """
 
     def __init__(
         self,
-        steps: Sequence[Sequence[Encoded]],
+        steps: Sequence[Sequence[Any]],
+        batches: Callable[[Sequence[Any], int], Sequence[Any]],
         *,
         accumulation: int,
-        max_tokens: int,
-        pad: int,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.steps = steps
+        self.batches = batches
         self.accumulation = accumulation
-        self.max_tokens = max_tokens
-        self.pad = pad
         self.rank = rank
         self.world_size = world_size
         self._position = 0  # micro-batches of this device that were given out
@@ -81,11 +104,10 @@ class StepLoader:
     def __len__(self) -> int:
         return len(self.steps) * self.accumulation
 
-    def __iter__(self) -> Iterator[MicroBatch]:
+    def __iter__(self) -> Iterator[Any]:
         first, done = divmod(self._position, self.accumulation)
         for step in self.steps[first:]:
-            parts = self.accumulation * self.world_size
-            batches = micro_batches(step, parts=parts, max_tokens=self.max_tokens, pad=self.pad)
+            batches = self.batches(step, self.accumulation * self.world_size)
             for batch in batches[self.rank :: self.world_size][done:]:
                 self._position += 1
                 yield batch
@@ -98,29 +120,42 @@ class StepLoader:
         self._position = state["position"]
 
 
-class SupervisedModule(lightning.LightningModule):
-    """Trains a causal language model on the labelled tokens of planned optimizer steps."""
+class PlannedModule(lightning.LightningModule):
+    """Trains a causal language model on planned optimizer steps; a subclass says on what, and with which loss."""
 
     def __init__(
         self,
         load: Callable[[torch.device], PreTrainedModel | PeftModel],
-        steps: Sequence[Sequence[Encoded]],
+        steps: Sequence[Sequence[Any]],
         hyperparameters: Hyperparameters,
         *,
         pad: int,
+        accumulation: int,
     ) -> None:
         """`load` gives the model with its trainable weights on a device; it is called once, where training runs."""
         super().__init__()
         self.strict_loading = False  # a checkpoint holds the trained weights alone
         self.steps = steps
         self.settings = hyperparameters
+        self.pad = pad
+        self.accumulation = accumulation
         self.model: PreTrainedModel | PeftModel | None = None
-        self.loss_curve: list[float] = []  # mean loss of each optimizer step, nats a token
+        self.curves: dict[str, list[float]] = {}  # figures of each optimizer step; "loss" is always among them
         self.seconds = 0.0
         self._load = load
-        self._pad = pad
-        self._step_loss = 0.0
+        self._step_figures: torch.Tensor | None = None
         self._resumed_at = 0.0
+
+    @abstractmethod
+    def batches(self, step: Sequence[Any], parts: int) -> Sequence[Any]:
+        """An optimizer step as `parts` micro-batches."""
+
+    @abstractmethod
+    def figures(self, batch: Any) -> dict[str, torch.Tensor]:
+        """The micro-batch's share in each figure of its step: summed over micro-batches and devices they are the step's.
+
+        `loss` is trained on, and carries the gradient.
+        """
 
     def configure_model(self) -> None:
         if self.model is None:
@@ -129,9 +164,8 @@ class SupervisedModule(lightning.LightningModule):
     def train_dataloader(self) -> StepLoader:
         return StepLoader(
             self.steps,
-            accumulation=self.settings.accumulation,
-            max_tokens=self.settings.max_tokens,
-            pad=self._pad,
+            self.batches,
+            accumulation=self.accumulation,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
@@ -159,27 +193,29 @@ class SupervisedModule(lightning.LightningModule):
         self.model.train()
         self._resumed_at = time.monotonic() - self.seconds
 
-    def training_step(self, batch: MicroBatch, batch_idx: int) -> torch.Tensor:
-        assert self.model is not None
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         # Dropout draws from the position in the plan alone, so that a resumed run draws what it would have drawn.
         position = batch_idx * self.trainer.world_size + self.trainer.global_rank
         torch.manual_seed((self.settings.seed << 32) + position)
-        logits = self.model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits
-        loss = sft_loss(logits, batch.labels, batch.step_tokens)
-        self._record(loss.detach(), batch_idx)
+        figures = self.figures(batch)
+        self._record({name: figure.detach() for name, figure in figures.items()}, batch_idx)
         # Lightning divides by the number of micro-batches and averages over devices; the loss is a sum over both.
-        return loss * self.settings.accumulation * self.trainer.world_size
+        return figures["loss"] * self.accumulation * self.trainer.world_size
 
-    def _record(self, loss: torch.Tensor, batch_idx: int) -> None:
-        """Add a micro-batch's share to the loss of its step, and keep and log it when the step is whole."""
-        self._step_loss += float(self.trainer.strategy.reduce(loss, reduce_op="sum"))
-        if (batch_idx + 1) % self.settings.accumulation:
+    def _record(self, figures: dict[str, torch.Tensor], batch_idx: int) -> None:
+        """Add a micro-batch's shares to the figures of its step, and keep and log them when the step is whole."""
+        shares = self.trainer.strategy.reduce(torch.stack([*figures.values()]), reduce_op="sum")
+        assert isinstance(shares, torch.Tensor)
+        self._step_figures = shares if self._step_figures is None else self._step_figures + shares
+        if (batch_idx + 1) % self.accumulation:
             return
-        self.loss_curve.append(self._step_loss)
-        self._step_loss = 0.0
+        values = dict(zip(figures, self._step_figures.tolist(), strict=True))
+        self._step_figures = None
+        for name, value in values.items():
+            self.curves.setdefault(name, []).append(value)
         if self.trainer.loggers:
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.log_dict({"train/loss": self.loss_curve[-1], "train/learning_rate": rate})
+            values["learning_rate"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self.log_dict({f"train/{name}": value for name, value in values.items()})
 
     def on_train_end(self) -> None:
         self.seconds = time.monotonic() - self._resumed_at
@@ -187,17 +223,147 @@ class SupervisedModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = self._trained_names()
         checkpoint["state_dict"] = {name: checkpoint["state_dict"][name] for name in sorted(trained)}
-        checkpoint["loss_curve"] = list(self.loss_curve)
+        checkpoint["curves"] = {name: list(curve) for name, curve in self.curves.items()}
         checkpoint["seconds"] = time.monotonic() - self._resumed_at
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if set(checkpoint["state_dict"]) != self._trained_names():
             raise ValueError("the checkpoint's weights are not the ones that this run trains")
-        self.loss_curve = list(checkpoint["loss_curve"])
+        self.curves = {name: list(curve) for name, curve in checkpoint["curves"].items()}
         self.seconds = checkpoint["seconds"]
 
     def _trained_names(self) -> set[str]:
         return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+
+class SupervisedModule(PlannedModule):
+    """Supervised fine-tuning: the loss is on the labelled tokens of examples."""
+
+    def batches(self, step: Sequence[Encoded], parts: int) -> list[MicroBatch]:
+        return micro_batches(step, parts=parts, pad=self.pad)
+
+    def figures(self, batch: MicroBatch) -> dict[str, torch.Tensor]:
+        assert self.model is not None
+        logits = self.model(
+            input_ids=batch.input_ids, position_ids=batch.position_ids, logits_to_keep=batch.kept, use_cache=False
+        ).logits
+        return {"loss": sft_loss(logits, batch.targets, batch.step_tokens)}
+
+
+class PreferenceModule(PlannedModule):
+    """Direct preference optimization on pairs, against the policy as it is when training starts."""
+
+    settings: PreferenceHyperparameters
+
+    def __init__(self, *arguments: Any, share_prefix: bool, **more: Any) -> None:
+        """`share_prefix`: rows hold a pair's prompt once."""
+        super().__init__(*arguments, **more)
+        self.share_prefix = share_prefix
+        self.reference_seconds = 0.0
+        self.reference: torch.Tensor | None = None  # [pairs, 2] log-probabilities (sums) of chosen and rejected
+        self.reference_file: Path | None = None  # where it exists (a resumed run) it is read, and nothing is computed
+
+    def batches(self, step: Sequence[EncodedPair], parts: int) -> list[PairBatch]:
+        return pair_batches(step, parts=parts, pad=self.pad, share=self.share_prefix)
+
+    def configure_model(self) -> None:
+        """Load the policy; then, before a checkpoint changes it, score every pair with it as it is."""
+        super().configure_model()
+        if self.reference is None:
+            started = time.monotonic()
+            self.reference = self._read_reference()
+            if self.reference is None:
+                self.reference = self._score_all()
+                self._write_reference(self.reference)
+            self.reference_seconds = time.monotonic() - started
+
+    def figures(self, batch: PairBatch) -> dict[str, torch.Tensor]:
+        assert self.reference is not None
+        settings = self.settings
+        policy = self._logps(batch)
+        reference = self.reference.to(policy.device)[batch.numbers]
+        tokens = batch.lengths if settings.loss == "ipo" else torch.ones_like(batch.lengths)
+        policy_logps, ref_logps = policy / tokens, reference / tokens
+        losses, chosen_rewards, rejected_rewards = dpo_loss(
+            policy_logps[:, 0],
+            policy_logps[:, 1],
+            ref_logps[:, 0],
+            ref_logps[:, 1],
+            beta=settings.beta,
+            label_smoothing=settings.label_smoothing,
+            kind=settings.loss,
+        )
+        if settings.sft_weight:
+            losses = losses + settings.sft_weight * sft_term(policy[:, 0], batch.lengths[:, 0])
+        margins = chosen_rewards - rejected_rewards
+        of_pairs = {
+            "loss": losses,
+            "chosen_reward": chosen_rewards,
+            "rejected_reward": rejected_rewards,
+            "reward_margin": margins,
+            "reward_accuracy": (margins > 0).float(),
+        }
+        return {name: values.sum() / batch.step_pairs for name, values in of_pairs.items()}
+
+    def _logps(self, batch: PairBatch) -> torch.Tensor:
+        """Log-probabilities of chosen and rejected answers under the model as it is, [pairs, 2]."""
+        assert self.model is not None
+        mask = None
+        if batch.segments is not None:
+            mask = attention_mask(batch.segments, self.model.config._attn_implementation, self.model.dtype)
+        logits = self.model(
+            input_ids=batch.input_ids,
+            attention_mask=mask,
+            position_ids=batch.position_ids,
+            logits_to_keep=batch.kept,
+            use_cache=False,
+        ).logits
+        answers = 2 * len(batch.numbers)
+        return answer_logps(logits, batch.rows, batch.targets, batch.answers, answers).view(-1, 2)
+
+    @torch.no_grad()
+    def _score_all(self) -> torch.Tensor:
+        """The table of reference log-probabilities: evaluation mode (no dropout), each pair where the plan first has it.
+
+        Scored in the very micro-batches that training begins with, a pair's first log-probabilities in training equal
+        its reference bit by bit where training has no dropout, so the first step's loss is ln 2 exactly. Devices share
+        the work.
+        """
+        assert self.model is not None
+        trainer, device = self.trainer, self.trainer.strategy.root_device
+        self.model.eval()
+        count = 1 + max(one.number for step in self.steps for one in step)
+        table = torch.zeros(count, 2, device=device)
+        seen: set[int] = set()
+        for step in self.steps:
+            if seen.issuperset(one.number for one in step):
+                continue
+            for part, batch in enumerate(self.batches(step, self.accumulation * trainer.world_size)):
+                numbers = batch.numbers.tolist()
+                new = [place for place, number in enumerate(numbers) if number not in seen]
+                seen.update(numbers)
+                if new and part % trainer.world_size == trainer.global_rank:
+                    with trainer.precision_plugin.forward_context():
+                        logps = self._logps(self.transfer_batch_to_device(batch, device, 0))
+                    table[batch.numbers[new].to(device)] = logps[new]
+        # Each row was filled by one device and is 0 on the others.
+        reduced = trainer.strategy.reduce(table, reduce_op="sum")
+        assert isinstance(reduced, torch.Tensor)
+        return reduced.cpu()
+
+    def _read_reference(self) -> torch.Tensor | None:
+        try:
+            return None if self.reference_file is None else load_file(self.reference_file)["logps"]
+        except (OSError, SafetensorError):
+            return None  # absent, or cut short by a full disk: it is computed again
+
+    def _write_reference(self, table: torch.Tensor) -> None:
+        if self.reference_file is None or not self.trainer.is_global_zero:
+            return
+        self.reference_file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.reference_file.with_suffix(f".{os.getpid()}.partial")
+        save_file({"logps": table}, partial)
+        partial.rename(self.reference_file)
 
 
 def _optimizer(settings: Hyperparameters, groups: list[dict[str, Any]], device: torch.device) -> torch.optim.Optimizer:

@@ -3,22 +3,22 @@
 Place in the flow: `training.run` encodes the examples, draws them up to the budget, cuts the draw into optimizer
 steps, and `training.module` feeds each step's micro-batches. All functions are pure. Several examples share one row;
 they cannot see one another, because each restarts its positions at 0 and transformers builds a block-diagonal causal
-mask from restarting positions.
+mask from restarting positions. Drawing, steps and rows serve the pairs of `training.pairs` too.
 
 Example::
 
     encoded, rejected = encode_all(examples, tokenizer, max_tokens=512)
-    drawn = draw(encoded, seed=0, tokens=100_000)
-    steps = plan_steps(drawn, batch_tokens=1024)
-    batches = micro_batches(steps[0], parts=2, max_tokens=512, pad=0)
+    steps = plan_steps(draw(encoded, seed=0, tokens=100_000), batch_tokens=1024)
+    batches = micro_batches(steps[0], parts=2, pad=0)
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 
@@ -29,6 +29,8 @@ from sei.training.losses import MASKED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+Item = TypeVar("Item", bound=Sized)  # Encoded, or pairs.EncodedPair
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,12 @@ class Encoded:
 
 
 class MicroBatch(NamedTuple):
-    """What one forward pass takes. All tensors are [rows, width]; padding has label MASKED and position 0."""
+    """What one forward pass takes. Padding has position 0 and predicts nothing."""
 
-    input_ids: torch.Tensor
-    position_ids: torch.Tensor
-    labels: torch.Tensor
+    input_ids: torch.Tensor  # [rows, width]
+    position_ids: torch.Tensor  # [rows, width]
+    kept: torch.Tensor  # [rows, width] bool: the positions that predict a labelled token; only they get logits
+    targets: torch.Tensor  # [labelled tokens]: what they are to predict, row by row
     step_tokens: int  # labelled tokens of the whole optimizer step, over all micro-batches and devices
 
 
@@ -109,9 +112,7 @@ def self_check(encoded: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -
     )
 
 
-def draw(
-    encoded: Sequence[Encoded], *, seed: int, epochs: float | None = None, tokens: int | None = None
-) -> list[Encoded]:
+def draw(encoded: Sequence[Item], *, seed: int, epochs: float | None = None, tokens: int | None = None) -> list[Item]:
     """The examples in training order: seeded epochs, each a fresh shuffle of all examples.
 
     With `epochs`, the first round(epochs * n) of them. With `tokens`, as many as fit the budget: drawing ends before
@@ -123,11 +124,11 @@ def draw(
         raise ValueError("give either epochs or tokens")
     if not encoded:
         return []
-    stream = _epochs(encoded, seed)
+    stream = endless(encoded, seed)
     if epochs is not None:
-        return [next(stream) for _ in range(round(epochs * len(encoded)))]
+        return list(islice(stream, round(epochs * len(encoded))))
     assert tokens is not None
-    drawn: list[Encoded] = []
+    drawn: list[Item] = []
     left = tokens
     while len(one := next(stream)) <= left:
         drawn.append(one)
@@ -137,7 +138,8 @@ def draw(
     return drawn
 
 
-def _epochs(encoded: Sequence[Encoded], seed: int) -> Iterator[Encoded]:
+def endless(encoded: Sequence[Item], seed: int) -> Iterator[Item]:
+    """Epoch after epoch, each a fresh shuffle of all examples."""
     epoch = 0
     while True:
         order = list(range(len(encoded)))
@@ -147,29 +149,52 @@ def _epochs(encoded: Sequence[Encoded], seed: int) -> Iterator[Encoded]:
 
 
 def plan_steps(
-    drawn: Sequence[Encoded], *, batch_examples: int | None = None, batch_tokens: int | None = None
-) -> list[list[Encoded]]:
-    """Cut the draw into optimizer steps, in order.
+    drawn: Iterable[Item],
+    *,
+    batch_examples: int | None = None,
+    batch_tokens: int | None = None,
+    steps: int | None = None,
+) -> list[list[Item]]:
+    """Cut the draw into optimizer steps, in order; at most `steps` of them, so that the draw may be endless.
 
     A step holds `batch_examples` examples, or as many as fit `batch_tokens` tokens (at least one). Exactly one of
     the two must be given; the last step holds what is left.
     """
     if (batch_examples is None) == (batch_tokens is None):
         raise ValueError("give either batch_examples or batch_tokens")
-    steps: list[list[Encoded]] = []
+    return list(islice(_cut(drawn, batch_examples, batch_tokens), steps))
+
+
+def _cut(drawn: Iterable[Item], batch_examples: int | None, batch_tokens: int | None) -> Iterator[list[Item]]:
+    step: list[Item] = []
     tokens = 0
     for one in drawn:
         if batch_examples is not None:
-            full = not steps or len(steps[-1]) == batch_examples
+            full = len(step) == batch_examples
         else:
             assert batch_tokens is not None
-            full = not steps or tokens + len(one) > batch_tokens
-        if full:
-            steps.append([])
-            tokens = 0
-        steps[-1].append(one)
+            full = tokens + len(one) > batch_tokens
+        if full and step:
+            yield step
+            step, tokens = [], 0
+        step.append(one)
         tokens += len(one)
-    return steps
+    if step:
+        yield step
+
+
+def accumulation_for(steps: Sequence[Sequence[int]], devices: int, micro_tokens: int) -> int:
+    """The least number of micro-batches a step and device that keeps each of them within `micro_tokens`.
+
+    steps: for each optimizer step the lengths of what it holds. One number holds for all steps, because Lightning's
+    accumulation is constant. A row that is wider than `micro_tokens` is a micro-batch alone.
+    """
+    most = 1
+    for lengths in steps:
+        width = max(lengths)
+        rows = max(1, micro_tokens // width)
+        most = max(most, -(-len(pack_rows(lengths, width)) // rows))
+    return -(-most // devices)
 
 
 def pack_rows(lengths: Sequence[int], max_tokens: int, *, at_least: int = 1) -> list[list[int]]:
@@ -201,18 +226,27 @@ def pack_rows(lengths: Sequence[int], max_tokens: int, *, at_least: int = 1) -> 
     return even if max(fill, default=0) <= max_tokens else fitted
 
 
-def micro_batches(step: Sequence[Encoded], *, parts: int, max_tokens: int, pad: int) -> list[MicroBatch]:
-    """An optimizer step as `parts` micro-batches (accumulation times devices), the widest rows first.
+def share_out(lengths: Sequence[int], parts: int) -> list[list[list[int]]]:
+    """Indices of what an optimizer step holds, as `parts` micro-batches of rows, the widest rows first.
 
-    Where the step has fewer rows than parts, the last parts hold one padding token and add 0 to loss and gradient,
-    because every device has to take part in every step.
+    Rows are as wide as the longest item: wider ones would only add attention that the mask throws away. Where there
+    are fewer rows than parts, the last parts are empty.
     """
-    rows = [[step[index] for index in row] for row in pack_rows([len(one) for one in step], max_tokens, at_least=parts)]
-    rows.sort(key=lambda row: -sum(map(len, row)))
-    step_tokens = sum(one.label_tokens for one in step)
+    rows = pack_rows(lengths, max(lengths), at_least=parts)
+    rows.sort(key=lambda row: -sum(lengths[index] for index in row))
     # Neighbouring rows are alike in width, so contiguous shares need little padding.
-    shares = [rows[len(rows) * part // parts : len(rows) * (part + 1) // parts] for part in range(parts)]
-    return [_tensors(share, pad, step_tokens) for share in shares]
+    return [rows[len(rows) * part // parts : len(rows) * (part + 1) // parts] for part in range(parts)]
+
+
+def micro_batches(step: Sequence[Encoded], *, parts: int, pad: int) -> list[MicroBatch]:
+    """An optimizer step as `parts` micro-batches (accumulation times devices).
+
+    An empty part is one padding token and adds 0 to loss and gradient, because every device has to take part in every
+    step.
+    """
+    step_tokens = sum(one.label_tokens for one in step)
+    shares = share_out([len(one) for one in step], parts)
+    return [_tensors([[step[index] for index in row] for row in share], pad, step_tokens) for share in shares]
 
 
 def _tensors(rows: Sequence[Sequence[Encoded]], pad: int, step_tokens: int) -> MicroBatch:
@@ -228,4 +262,6 @@ def _tensors(rows: Sequence[Sequence[Encoded]], pad: int, step_tokens: int) -> M
             position_ids[number, at:end] = torch.arange(len(one))
             labels[number, at:end] = torch.tensor(one.labels)
             at = end
-    return MicroBatch(input_ids, position_ids, labels, step_tokens)
+    predicted = labels.roll(-1, dims=1)  # the first token of a row is never labelled, so nothing comes round
+    kept = predicted != MASKED
+    return MicroBatch(input_ids, position_ids, kept, predicted[kept], step_tokens)

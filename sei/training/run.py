@@ -1,12 +1,14 @@
-"""Train one phase: examples in, adapter folder out.
+"""Train: examples become an adapter (`train_sft`), preference pairs turn one into a better one (`train_dpo`).
 
-Place in the flow: `stages.finetune` calls `train_sft` with plain arguments. Interrupted at any moment, the same call
-goes on from the newest readable checkpoint and ends with the same weights as a run that was never interrupted.
+Place in the flow: `stages.finetune` and `stages.prefer` call these with plain arguments. Interrupted at any moment, the
+same call goes on from the newest readable checkpoint and ends with the same weights as a run that was never interrupted.
 
 Example::
 
-    result = train_sft("runs/base", Path("runs/adapter"), examples, Hyperparameters(learning_rate=1e-3))
+    result = train_sft("runs/base", Path("runs/sft"), examples, Hyperparameters(learning_rate=1e-3))
     result["tokens"], result["final_loss"]
+    settings, loop = PreferenceHyperparameters(learning_rate=1e-5, beta=0.1), Loop(adapter=Path("runs/sft"))
+    result = train_dpo("runs/base", Path("runs/dpo"), pairs, settings, loop)
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ import pickle
 import shutil
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +36,7 @@ from pytorch_lightning.loggers import Logger
 from safetensors import SafetensorError
 
 from sei.errors import UserError
-from sei.records import Example, Rejected
+from sei.records import Example, Pair, Rejected
 from sei.target.load import (
     Attention,
     Dtype,
@@ -43,16 +47,44 @@ from sei.target.load import (
     load_tokenizer,
     model_fingerprint,
 )
-from sei.training.module import Hyperparameters, SupervisedModule
-from sei.training.packing import Encoded, draw, encode_all, plan_steps, self_check
+from sei.training.module import (
+    Hyperparameters,
+    PlannedModule,
+    PreferenceHyperparameters,
+    PreferenceModule,
+    SupervisedModule,
+)
+from sei.training.packing import Item, accumulation_for, draw, encode_all, endless, plan_steps, self_check
+from sei.training.pairs import encode_pairs, pair_check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from peft import PeftModel
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Where training starts, on what it runs, and what it keeps and shows: everything but model, data and Hyperparameters."""
+
+    revision: str | None = None
+    adapter: Path | None = None  # to go on training; its rank and layers then hold, not the hyperparameters'
+    dtype: Dtype = "auto"  # of the frozen weights; trained weights are float32
+    attention: Attention | None = None
+    accelerator: str = "auto"
+    devices: str | int = "auto"
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    checkpoints: Path | None = None  # folder for checkpoints; None keeps none
+    checkpoint_every: int = 100  # optimizer steps
+    keep_every: int | None = None  # so many optimizer steps: the adapter as it then is goes to `<output>/steps/000100`
+    loggers: Sequence[Logger] = ()
+    callbacks: Sequence[Callback] = ()
+    on_check: Callable[[str], None] | None = None  # receives the self-check: the first training row, decoded
 
 
 def train_sft(
@@ -60,115 +92,218 @@ def train_sft(
     output: Path,
     examples: Sequence[Example],
     hyperparameters: Hyperparameters,
-    *,
-    revision: str | None = None,
-    adapter: Path | None = None,
-    dtype: Dtype = "auto",
-    attention: Attention | None = None,
-    accelerator: str = "auto",
-    devices: str | int = "auto",
-    num_nodes: int = 1,
-    strategy: str = "auto",
-    precision: str = "32-true",
-    checkpoints: Path | None = None,
-    checkpoint_every: int = 100,
-    loggers: Sequence[Logger] = (),
-    callbacks: Sequence[Callback] = (),
-    on_check: Callable[[str], None] | None = None,
+    loop: Loop = Loop(),
 ) -> dict[str, Any]:
     """Fine-tune `model` on `examples` and write the adapter (method=full: the whole model) to folder `output`.
 
-    `adapter` is an existing adapter to go on training (its rank and layers then hold, not the hyperparameters').
-    `dtype` is that of the frozen weights; trained weights are float32. `checkpoints` is a folder for checkpoints
-    every `checkpoint_every` optimizer steps; None keeps none. `on_check` receives the self-check's text.
-
     Returns `tokens` (trained on: prompts, responses and end tokens, no padding), `label_tokens`, `examples` (drawn),
     `steps`, `seconds`, `first_loss` and `final_loss` (nats a token, of the first and last step), `loss_curve`,
-    `trained_parameters`, `resumed_from_step`, and `rejected` (list of records.Rejected).
+    `trained_parameters`, `accumulation`, `kept_steps`, `resumed_from_step`, and `rejected` (list of records.Rejected).
     Raises UserError where nothing can be trained on or an adapter does not fit.
     """
-    settings = hyperparameters
-    tokenizer = load_tokenizer(model, revision=revision)
-    encoded, rejected = encode_all(examples, tokenizer, settings.max_tokens)
+    tokenizer = load_tokenizer(model, revision=loop.revision)
+    encoded, rejected = encode_all(examples, tokenizer, hyperparameters.max_tokens)
     if examples and not encoded:
-        raise UserError(_all_rejected(rejected, settings.max_tokens))
+        raise UserError(_all_rejected("examples", rejected, hyperparameters.max_tokens))
     checked = self_check(encoded, tokenizer)
-    if on_check is not None:
-        on_check(checked)
-    epochs = settings.epochs if settings.tokens is None else None
-    drawn = draw(encoded, seed=settings.seed, epochs=epochs, tokens=settings.tokens)
-    batch_examples = settings.batch_examples if settings.batch_tokens is None else None
-    steps = plan_steps(drawn, batch_examples=batch_examples, batch_tokens=settings.batch_tokens)
-    if not steps:
-        raise UserError(f"{settings.epochs} epochs of {len(encoded)} examples are less than one example.")
-
+    if loop.on_check is not None:
+        loop.on_check(checked)
+    steps = _plan(encoded, hyperparameters)
+    lengths = [[len(one) for one in step] for step in steps]
     module = SupervisedModule(
-        lambda device: _trainable(model, revision, adapter, settings, dtype, attention, device),
+        _loader(model, hyperparameters, loop),
+        steps,
+        hyperparameters,
+        pad=tokenizer.eos_token_id,
+        accumulation=_accumulation(lengths, hyperparameters, loop),
+    )
+    run_id = _run_id(model, hyperparameters, loop, module)
+    return _fit(module, tokenizer, output, loop, run_id) | {
+        "tokens": sum(map(sum, lengths)),
+        "label_tokens": sum(one.label_tokens for step in steps for one in step),
+        "examples": sum(map(len, steps)),
+        "rejected": rejected,
+    }
+
+
+def train_dpo(
+    model: str | Path,
+    output: Path,
+    pairs: Sequence[Pair],
+    hyperparameters: PreferenceHyperparameters,
+    loop: Loop = Loop(),
+    *,
+    share_prefix: bool = True,
+) -> dict[str, Any]:
+    """Train `model` (from `loop.adapter` on, where there is one) to prefer the chosen to the rejected answer of each pair.
+
+    The reference is the policy at the start. Its log-probabilities are computed once, before the first step, without
+    dropout, and kept in the checkpoints folder. The loss of the first step is therefore ln 2 (`sigmoid`) exactly, unless
+    dropout disturbs the policy: then it only scatters around ln 2. `share_prefix` False computes a pair's prompt once for
+    each answer: the same result, slower; flash attention, which takes no mask, always does.
+
+    Returns what `train_sft` returns, with `pairs` (drawn) for `examples`, a pair's `tokens` being those of prompt and
+    both answers; further `chosen_reward_curve`, `rejected_reward_curve`, `reward_margin_curve` and
+    `reward_accuracy_curve` (means over the pairs of a step), `cut_prompts` (distinct pairs whose prompt lost its
+    beginning) and `reference_seconds`. Losses are a pair's, not a token's. Raises UserError as `train_sft` does.
+    """
+    settings = hyperparameters
+    tokenizer = load_tokenizer(model, revision=loop.revision)
+    encoded, rejected = encode_pairs(pairs, tokenizer, settings.max_tokens)
+    if not encoded:
+        raise UserError(_all_rejected("pairs", rejected, settings.max_tokens))
+    if loop.on_check is not None:
+        loop.on_check(pair_check(encoded, tokenizer))
+    steps = _plan(encoded, settings)
+    share = share_prefix and loop.attention != "flash_attention_2"
+    accumulation = _accumulation([[one.width(share) for one in step] for step in steps], settings, loop)
+    module = PreferenceModule(
+        _loader(model, settings, loop),
         steps,
         settings,
         pad=tokenizer.eos_token_id,
+        accumulation=accumulation,
+        share_prefix=share,
     )
+    run_id = _run_id(model, settings, loop, module)
+    if loop.checkpoints is not None:
+        module.reference_file = loop.checkpoints / run_id / "reference.safetensors"
+    result = _fit(module, tokenizer, output, loop, run_id)
+    drawn = [one for step in steps for one in step]
+    return result | {
+        "tokens": sum(map(len, drawn)),
+        "label_tokens": sum(len(one.chosen) + len(one.rejected) for one in drawn),
+        "pairs": len(drawn),
+        "cut_prompts": sum(one.cut > 0 for one in encoded),
+        "reference_seconds": module.reference_seconds,
+        "rejected": rejected,
+    }
+
+
+def device_count(accelerator: str, devices: str | int) -> int:
+    """How many training processes a node has by `devices`: a number, a list (`0,1`), or every GPU (`auto`, -1)."""
+    text = str(devices)
+    if "," in text:
+        return len([part for part in text.split(",") if part.strip()])
+    if text not in ("auto", "-1"):
+        return int(text)
+    return torch.cuda.device_count() or 1 if accelerator in ("auto", "gpu", "cuda") else 1
+
+
+def _plan(encoded: Sequence[Item], settings: Hyperparameters) -> list[list[Item]]:
+    """The optimizer steps: `settings.steps` of them, or as many as `tokens` or else `epochs` give."""
+    batch: dict[str, int | None] = {"batch_examples": settings.batch_examples}
+    if settings.batch_tokens is not None:
+        batch = {"batch_tokens": settings.batch_tokens}
+    if settings.steps is not None:
+        if settings.tokens is not None:
+            raise UserError(f"Give either tokens={settings.tokens} or steps={settings.steps}, not both.")
+        return plan_steps(endless(encoded, settings.seed), **batch, steps=settings.steps)
+    epochs = settings.epochs if settings.tokens is None else None
+    steps = plan_steps(draw(encoded, seed=settings.seed, epochs=epochs, tokens=settings.tokens), **batch)
+    if not steps:
+        raise UserError(f"{settings.epochs} epochs of {len(encoded)} rows are less than one row.")
+    return steps
+
+
+def _accumulation(lengths: Sequence[Sequence[int]], settings: Hyperparameters, loop: Loop) -> int:
+    if settings.accumulation is not None:
+        return settings.accumulation
+    devices = device_count(loop.accelerator, loop.devices) * loop.num_nodes
+    return accumulation_for(lengths, devices, settings.micro_tokens or 8 * settings.max_tokens)
+
+
+def _fit(
+    module: PlannedModule, tokenizer: PreTrainedTokenizerBase, output: Path, loop: Loop, run_id: str
+) -> dict[str, Any]:
+    """Run the planned steps, save the result, and say how it went."""
+    settings = module.settings
+    saved = tokenizer if settings.method == "full" else None
     on_terminal = sys.stderr.isatty()
-    used = list(callbacks)
+    used = list(loop.callbacks)
     if on_terminal:
         used.append(RichProgressBar())
     resume = None
-    if checkpoints is not None:
+    kept = output.with_name(f"{output.name}.kept")
+    if loop.checkpoints is not None:
         # A folder of its own for each run that differs in anything that decides the result.
-        folder = checkpoints / _run_id(model, revision, adapter, settings, steps, dtype, precision)
+        folder = loop.checkpoints / run_id
+        kept = folder / "kept"
         resume = newest_checkpoint(folder)
         used.append(
             ModelCheckpoint(
                 folder,
                 filename="step={step}",
                 auto_insert_metric_name=False,
-                every_n_train_steps=checkpoint_every,
+                every_n_train_steps=loop.checkpoint_every,
                 monitor="step",
                 mode="max",
                 save_top_k=2,  # should the newest be damaged
                 enable_version_counter=False,
             )
         )
+    if loop.keep_every is not None:
+        used.append(_Keep(loop.keep_every, kept, saved, fresh=resume is None))
     with _quiet(on_terminal), _disk_errors(output):
         trainer = lightning.Trainer(
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=num_nodes,
-            strategy=strategy,
-            precision=precision,  # type: ignore[arg-type]
+            accelerator=loop.accelerator,
+            devices=loop.devices,
+            num_nodes=loop.num_nodes,
+            strategy=loop.strategy,
+            precision=loop.precision,  # type: ignore[arg-type]
             max_epochs=1,  # the plan holds all epochs
-            max_steps=len(steps),
-            accumulate_grad_batches=settings.accumulation,
+            max_steps=len(module.steps),
+            accumulate_grad_batches=module.accumulation,
             gradient_clip_val=settings.max_grad_norm or None,
             callbacks=used,
-            logger=list(loggers) or False,
+            logger=list(loop.loggers) or False,
             log_every_n_steps=1,
-            enable_checkpointing=checkpoints is not None,
+            enable_checkpointing=loop.checkpoints is not None,
             enable_progress_bar=on_terminal,
             enable_model_summary=False,
             use_distributed_sampler=False,  # StepLoader deals out the parts itself
         )
         trainer.fit(module, ckpt_path=resume, weights_only=True)
-    if len(module.loss_curve) != len(steps):
-        raise RuntimeError(f"training ended after {len(module.loss_curve)} of {len(steps)} steps")
+    losses = module.curves.get("loss", [])
+    if len(losses) != len(module.steps):
+        raise RuntimeError(f"training ended after {len(losses)} of {len(module.steps)} steps")
     assert module.model is not None
     if trainer.is_global_zero:
         with _disk_errors(output):
-            _save(module.model, tokenizer if settings.method == "full" else None, output)
+            _save(module.model, saved, output, kept if loop.keep_every is not None else None)
     trainer.strategy.barrier()
+    every = loop.keep_every
     return {
-        "tokens": sum(len(one) for one in drawn),
-        "label_tokens": sum(one.label_tokens for one in drawn),
-        "examples": len(drawn),
-        "steps": len(steps),
+        "steps": len(module.steps),
         "seconds": module.seconds,
-        "first_loss": module.loss_curve[0],
-        "final_loss": module.loss_curve[-1],
-        "loss_curve": module.loss_curve,
+        "first_loss": losses[0],
+        "final_loss": losses[-1],
         "trained_parameters": sum(one.numel() for one in module.parameters() if one.requires_grad),
+        "accumulation": module.accumulation,
+        "kept_steps": [] if every is None else list(range(every, len(module.steps) + 1, every)),
         "resumed_from_step": 0 if resume is None else _step_of(resume),
-        "rejected": rejected,
-    }
+    } | {f"{name}_curve": curve for name, curve in module.curves.items()}
+
+
+class _Keep(Callback):
+    """Saves the adapter as it is after every so many optimizer steps, each in a folder of its own."""
+
+    def __init__(self, every: int, folder: Path, tokenizer: PreTrainedTokenizerBase | None, *, fresh: bool) -> None:
+        self.every, self.folder, self.tokenizer, self.fresh = every, folder, tokenizer, fresh
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.fresh and trainer.is_global_zero:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, PlannedModule)
+        assert pl_module.model is not None
+        step, inside = divmod(batch_idx + 1, pl_module.accumulation)
+        if trainer.is_global_zero and not inside and step % self.every == 0:
+            # Lightning runs checkpoint callbacks last, so a checkpoint never exists without what is kept up to it.
+            _save(pl_module.model, self.tokenizer, self.folder / f"{step:06d}", None)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -187,18 +322,19 @@ def _step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step="))
 
 
+def _loader(
+    model: str | Path, settings: Hyperparameters, loop: Loop
+) -> Callable[[torch.device], PreTrainedModel | PeftModel]:
+    return lambda device: _trainable(model, settings, loop, device)
+
+
 def _trainable(
-    model: str | Path,
-    revision: str | None,
-    adapter: Path | None,
-    settings: Hyperparameters,
-    dtype: Dtype,
-    attention: Attention | None,
-    device: torch.device,
+    model: str | Path, settings: Hyperparameters, loop: Loop, device: torch.device
 ) -> PreTrainedModel | PeftModel:
     """The model with exactly those weights trainable that `settings.method` trains."""
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
+    adapter = loop.adapter
     full = settings.method == "full"
     if full and settings.quantization != "none":
         raise UserError("method=full cannot train quantized weights: use quantization=none or method=lora.")
@@ -206,10 +342,10 @@ def _trainable(
         raise UserError(f"{adapter} was trained with another method than method={settings.method}; go on with its own.")
     base = load_model(
         adapter if full and adapter is not None else model,
-        revision=revision if adapter is None or not full else None,
-        dtype="float32" if full else dtype,
+        revision=loop.revision if adapter is None or not full else None,
+        dtype="float32" if full else loop.dtype,
         quantization=settings.quantization,
-        attention=attention,
+        attention=loop.attention,
         device=str(device),
     )
     if settings.quantization != "none":
@@ -236,8 +372,13 @@ def _trainable(
     return trained
 
 
-def _save(model: PreTrainedModel | PeftModel, tokenizer: Any, output: Path) -> None:
-    """Write to a folder beside `output` and rename it, so that `output` is either whole or absent."""
+def _save(
+    model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase | None, output: Path, kept: Path | None
+) -> None:
+    """Write to a folder beside `output` and rename it, so that `output` is either whole or absent.
+
+    `kept` is a folder that becomes `steps` below `output`, where readers of the adapter do not look.
+    """
     from peft import PeftModel
 
     partial = output.with_name(f"{output.name}.partial")
@@ -247,39 +388,35 @@ def _save(model: PreTrainedModel | PeftModel, tokenizer: Any, output: Path) -> N
         # The embedding is not trained; finding that out by itself would make PEFT ask the hub.
         model.save_pretrained(str(partial), save_embedding_layers=False)
     else:
+        assert tokenizer is not None
         model.save_pretrained(str(partial))
         tokenizer.save_pretrained(str(partial))
+    if kept is not None and kept.is_dir():
+        shutil.copytree(kept, partial / "steps")
     shutil.rmtree(output, ignore_errors=True)
     partial.rename(output)
 
 
-def _run_id(
-    model: str | Path,
-    revision: str | None,
-    adapter: Path | None,
-    settings: Hyperparameters,
-    steps: Sequence[Sequence[Encoded]],
-    dtype: Dtype,
-    precision: str,
-) -> str:
-    """16 hex digits of everything that decides the trained weights."""
+def _run_id(model: str | Path, settings: Hyperparameters, loop: Loop, module: PlannedModule) -> str:
+    """16 hex digits of everything that decides the trained weights, and what is kept of them."""
     parts = [
-        model_fingerprint(model, revision),
-        None if adapter is None else adapter_fingerprint(adapter),
+        type(module).__name__,
+        model_fingerprint(model, loop.revision),
+        None if loop.adapter is None else adapter_fingerprint(loop.adapter),
         dataclasses.asdict(settings),
-        [[(one.input_ids, one.labels) for one in step] for step in steps],
-        dtype,
-        precision,
+        module.accumulation,
+        [[list(vars(one).values()) for one in step] for step in module.steps],
+        loop.dtype,
+        loop.precision,
+        loop.keep_every,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _all_rejected(rejected: Sequence[Rejected], max_tokens: int) -> str:
-    long = sum(one.reason == "too_long" for one in rejected)
-    return (
-        f"There is nothing to train on: of {len(rejected)} examples {long} are longer than max_tokens={max_tokens}, "
-        f"{len(rejected) - long} have an empty response."
-    )
+def _all_rejected(what: str, rejected: Sequence[Rejected], max_tokens: int) -> str:
+    reasons = Counter(one.reason for one in rejected)
+    counts = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items())) or "there are none"
+    return f"There is nothing to train on: of {len(rejected)} {what} all were rejected (max_tokens={max_tokens}): {counts}."
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from sei.target.engine import Query, Sampling
 from sei.target.hf import HFEngine
 from sei.target.load import adapter_fingerprint
 from sei.training.module import Hyperparameters, StepLoader
-from sei.training.packing import Encoded
-from sei.training.run import newest_checkpoint, train_sft
+from sei.training.packing import Encoded, micro_batches
+from sei.training.run import Loop, newest_checkpoint, train_sft
 from tests.target.small import save_small
 
 LORA = Hyperparameters(
@@ -49,7 +49,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(base: Path, output: Path, settings: Hyperparameters = LORA, **more: Any) -> dict[str, Any]:
-    return train_sft(base, output, examples(), settings, accelerator="cpu", **more)
+    return train_sft(base, output, examples(), settings, Loop(accelerator="cpu", **more))
 
 
 def weights(folder: Path, name: str = "adapter_model.safetensors") -> dict[str, torch.Tensor]:
@@ -208,7 +208,7 @@ def test_token_budget_is_kept(base: Path, tmp_path: Path) -> None:
 
 
 def test_bad_input_is_named(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="of 16 examples 16 are longer than max_tokens=8"):
+    with pytest.raises(UserError, match=r"of 16 examples all were rejected \(max_tokens=8\): 16 too_long"):
         train(base, tmp_path / "a", dataclasses.replace(LORA, max_tokens=8))
     with pytest.raises(UserError, match=r"target_modules=\['wrong'\] do not fit"):
         train(base, tmp_path / "b", dataclasses.replace(LORA, target_modules=("wrong",)))
@@ -236,7 +236,13 @@ def test_devices_get_disjoint_parts_of_each_step_and_every_example_once() -> Non
     steps = [[Encoded(f"{step}-{index}", (step, index, 0), (-100, index, 0)) for index in range(5)] for step in (1, 2)]
     seen: list[list[tuple[int, int]]] = []
     for rank in (0, 1):
-        loader = StepLoader(steps, accumulation=2, max_tokens=6, pad=9, rank=rank, world_size=2)
+        loader = StepLoader(
+            steps,
+            lambda step, parts: micro_batches(step, parts=parts, pad=9),
+            accumulation=2,
+            rank=rank,
+            world_size=2,
+        )
         batches = list(loader)
         assert len(batches) == len(loader) == 4
         pairs = [
