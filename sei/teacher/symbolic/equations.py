@@ -20,9 +20,9 @@ from typing import Literal
 
 from sei.arithmetic import ArithmeticRefused, Expression, Negative, Number, Operation, evaluate, numbers, parse
 
-ANNOTATION = re.compile(r"<<(?P<left>[^<>=]*)=(?P<right>[^<>=]*)>>(?P<written>\s?\$?\d[\d,]*(?:\.\d+)?)?")
+ANNOTATION = re.compile(r"<<(?P<left>[^<>=]*)=(?P<right>[^<>=]*)>>(?P<written>\s?\$?\d(?:[\d,]*\d)?(?:\.\d+)?)?")
 _TOKEN = re.compile(
-    r"(?P<number>\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+|[½⅓⅔¼¾⅕⅛])%?)|(?P<operator>[-+−–*×÷/]|(?<![A-Za-z])[xX](?![A-Za-z]))"
+    r"(?P<number>\$?(?:\d(?:[\d,]*\d)?(?:\.\d+)?|\.\d+|[½⅓⅔¼¾⅕⅛])%?)|(?P<operator>[-+−–*×÷/]|(?<![A-Za-z])[xX](?![A-Za-z]))"
     r"|(?P<paren>[()])|(?P<equals>=)|(?P<word>[A-Za-z'’]+\.?)|(?P<space>\s+)|(?P<other>.)",
     re.DOTALL,
 )

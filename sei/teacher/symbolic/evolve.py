@@ -24,7 +24,7 @@ from sei.teacher.symbolic.rewriting import check_solution
 from sei.teacher.symbolic.synthesize import Source, Writer
 from sei.teacher.symbolic.wording import find_names
 
-_TRIES = 12  # wordings tried for one draft, each bolder than the one before
+_TRIES = 24  # wordings tried for one draft, each bolder than the one before
 _BOLDEST = 4  # the last level of `Writer.reworded` that differs from the one before it
 
 
@@ -35,15 +35,10 @@ def evolve(seeds: Sequence[Problem], *, rouge_threshold: float, seed: int) -> li
     without a further step to ask for (`no_further_step`), and those whose every wording is `too_similar`.
     """
     names = sorted({name for problem in seeds for name in find_names(problem.question)})
-    taken: dict[str, SimilarityFilter] = {}
-    drawn: dict[str, int] = {}
-    output: list[Draft | Rejected] = []
-    for problem in seeds:
-        draw = drawn[problem.id] = drawn.get(problem.id, 0) + 1
-        similar = taken.setdefault(problem.id, SimilarityFilter(rouge_threshold, [problem.question]))
-        rng = random.Random(f"{seed}/{problem.id}/{draw}")
-        output.append(_evolve_one(problem, rng, names, similar))
-    return output
+    distinct = {problem.id: problem for problem in seeds}
+    rngs = {name: random.Random(f"{seed}/{name}") for name in distinct}
+    taken = {name: SimilarityFilter(rouge_threshold, [problem.question]) for name, problem in distinct.items()}
+    return [_evolve_one(problem, rngs[problem.id], names, taken[problem.id]) for problem in seeds]
 
 
 def _evolve_one(
@@ -58,10 +53,11 @@ def _evolve_one(
     for attempt in range(_TRIES):
         instance = writer.reworded(program, min(attempt, _BOLDEST))
         if instance is None:
-            break  # `draw` has tried often enough
+            break  # many draws have been tried for it
         harder = writer.one_more_step(instance)
         if harder is None:
-            reason = "no_further_step"
+            if reason == "no_sensible_numbers":
+                reason = "no_further_step"
             continue
         answer = format_number(harder.answer)
         solution = join_steps(list(harder.steps), answer)
