@@ -2,11 +2,12 @@
 
 Purpose: one loader per published format, with the fields those files really have, so that nothing after it knows
 where a problem came from. Every fault of a file is reported with path and line, up to five at once.
-Place in the flow: recipes call `load`; `sei.data.overlap` then compares train with tests.
+Place in the flow: recipes call `load`, and `load_tests` for further evaluation sets; the separate stage then compares
+training problems with all of them.
 
 Local files are `train.jsonl` and `test.jsonl` in the folder given (one JSON object a line, the fields of the hub's
-version or of the original release). From the hub, the revision is pinned where one could be confirmed in public code;
-`content_checksum` records what was really read in either case.
+version or of the original release; some sets may keep the release's own file names). From the hub, the revision is
+pinned where one could be confirmed; `content_checksum` records what was really read in either case.
 
 Example::
 
@@ -21,15 +22,16 @@ import json
 import logging
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from sei import answers
 from sei.data.splits import Splits
 from sei.errors import UserError, missing_extra
 from sei.records import Problem
+from sei.steps import split_steps
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Source:
     style: answers.Style
     read: Callable[[Row], dict[str, Any]]
     hub: Hub | None
+    download: str  # what to put into a local folder instead, for people without the hub
     has_train: bool = False
     files: dict[str, tuple[str, ...]] = field(
         default_factory=lambda: {"train": ("train.jsonl",), "test": ("test.jsonl",)}
@@ -86,12 +89,30 @@ def load(
     """
     source = _source(name)
     wanted = ["test"] if test_only or not source.has_train else ["train", "test"]
-    problems = {split: _load_split(name, source, split, path) for split in wanted}
+    problems = {split: _load_split(name, split, path, "data.path") for split in wanted}
     train = problems.get("train", [])
     if train and not 0 <= validation < len(train):
         raise UserError(f"data.validation={validation}: {name} has {len(train)} training problems; hold out fewer.")
     train, held = hold_out(train, validation if train else 0, seed)
     return Splits(train=train, validation=held, tests={name: problems["test"]})
+
+
+def load_tests(sets: Sequence[str], paths: Mapping[str, str]) -> dict[str, list[Problem]]:
+    """The test problems of each named set, in order; `paths` gives local folders to the sets that are not from the hub.
+
+    Raises UserError naming what is wrong with any of the sets, all at once.
+    """
+    tests: dict[str, list[Problem]] = {}
+    faults = [f"eval.paths.{name}: the set is not in eval.sets" for name in paths if name not in sets]
+    for name in dict.fromkeys(sets):
+        try:
+            _source(name)
+            tests[name] = _load_split(cast(Name, name), "test", paths.get(name), f"eval.paths.{name}")
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError(f"eval.sets: {len(faults)} faults.\n" + "\n".join(faults))
+    return tests
 
 
 def style_of(name: Name) -> answers.Style:
@@ -105,6 +126,14 @@ def hold_out(problems: list[Problem], count: int, seed: int) -> tuple[list[Probl
     train = [problem for index, problem in enumerate(problems) if index not in held]
     validation = [_with_split(problems[index], "validation") for index in sorted(held)]
     return train, validation
+
+
+def difficulty(problem: Problem) -> int:
+    """The problem's level; in word problems without levels the number of steps of the gold solution. 0 where unknown."""
+    source = SOURCES.get(problem.source)
+    if source is not None and source.style != "gsm8k":  # a step count beside MATH's levels 1 to 5 would mean nothing
+        return problem.level
+    return problem.level or len(split_steps(problem.solution)[0])
 
 
 def content_checksum(problems: Iterable[Problem]) -> str:
@@ -158,25 +187,28 @@ def _source(name: str) -> Source:
     return SOURCES[name]
 
 
-def _load_split(name: Name, source: Source, split: str, path: str | None) -> list[Problem]:
+def _load_split(name: Name, split: str, path: str | None, key: str) -> list[Problem]:
+    """One split of a set; `key` is where the configuration has its local folder."""
+    source = _source(name)
     if path is None:
-        return _load_from_hub(name, source, split)
-    file = _local_file(name, source, split, Path(path))
+        return _load_from_hub(name, source, split, key)
+    file = _local_file(name, source, split, Path(path), key)
     problems = from_rows(name, split, _json_lines(file))
     if not problems:
         raise UserError(f"data={name}: {file} holds no problems. Expected one JSON object a line.")
     return problems
 
 
-def _local_file(name: str, source: Source, split: str, folder: Path) -> Path:
+def _local_file(name: str, source: Source, split: str, folder: Path, key: str) -> Path:
     candidates = source.files[split]
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"data.path={folder}: {what}. Give a folder that holds {candidates[0]} (data={name}).")
+        raise UserError(f"{key}={folder}: {what}. Give a folder that holds {candidates[0]} (data={name}).")
     for candidate in candidates:
         if (folder / candidate).is_file():
             return folder / candidate
-    raise UserError(f"data.path={folder}: no file {' or '.join(candidates)} in it, which data={name} needs.")
+    names = " or ".join(candidates)
+    raise UserError(f"{key}={folder}: no file {names} in it, which data={name} needs: {source.download}.")
 
 
 def _json_lines(file: Path) -> Iterator[tuple[str, Row | _Fault]]:
@@ -200,15 +232,16 @@ def _json_lines(file: Path) -> Iterator[tuple[str, Row | _Fault]]:
         yield f"{file}:{number}", row
 
 
-def _load_from_hub(name: Name, source: Source, split: str) -> list[Problem]:
+def _load_from_hub(name: Name, source: Source, split: str, key: str) -> list[Problem]:
     hub = source.hub
-    remedy = f"Set data.path to a folder that holds {source.files[split][0]}."
+    names = " or ".join(source.files[split])
+    remedy = f"Set {key} to a folder that holds {names}: {source.download}."
     if hub is None:
         raise UserError(f"data={name}: no copy on the hub is known to us. {remedy}")
     try:
         import datasets
     except ImportError as error:
-        raise missing_extra("datasets", "hub", f"data={name} from the hub (or set data.path)") from error
+        raise missing_extra("datasets", "hub", f"data={name} from the hub (or set {key})") from error
     rows: list[tuple[str, Row | _Fault]] = []
     try:
         for config in hub.configs:
@@ -358,9 +391,15 @@ _SUBJECTS = (
     "algebra", "counting_and_probability", "geometry", "intermediate_algebra", "number_theory", "prealgebra",
     "precalculus",
 )  # fmt: skip
-_BENCHMARK_FILES: dict[str, tuple[str, ...]] = {"test": ("test.jsonl", "full_test.json")}
+_JSONL = "one JSON object a line with the fields"
+_MWPBENCH = (
+    "data/full_test.json of MWPBench (microsoft/unilm on GitHub, mathscale/MWPBench), one JSON object a line with the "
+    "fields data_topic, question, answer"
+)
+_MWPBENCH_FILES: dict[str, tuple[str, ...]] = {"test": ("full_test.json", "test.jsonl")}
 
-# Commits confirmed in public repositories that pin the same sets; None: none found, see the note in each line.
+# Revisions: each stands beside the id, configuration and splits given here in several public repositories, that of SAT-math
+# on the hub's own page of this tree. Fields: from files, dataset cards, or code that reads them. Nothing was downloaded.
 SOURCES: dict[str, Source] = {
     "gsm8k": Source(
         "gsm8k",
@@ -371,6 +410,7 @@ SOURCES: dict[str, Source] = {
             {"train": ("train",), "test": ("test",)},
             ("main",),
         ),
+        f"grade_school_math/data of openai/grade-school-math on GitHub, {_JSONL} question, answer",
         has_train=True,
     ),
     "math": Source(
@@ -382,17 +422,29 @@ SOURCES: dict[str, Source] = {
             {"train": ("train",), "test": ("test",)},
             _SUBJECTS,
         ),
+        f"the problems of hendrycks/math, {_JSONL} problem, solution, level, type",
         has_train=True,
     ),
     # the hub splits SVAMP into 700 + 300; LeMa tests on all 1,000
     "svamp": Source(
-        "gsm8k", _svamp, Hub("ChilleD/SVAMP", "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef", {"test": ("train", "test")})
+        "gsm8k",
+        _svamp,
+        Hub("ChilleD/SVAMP", "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef", {"test": ("train", "test")}),
+        f"SVAMP.json of arkilpatel/SVAMP on GitHub, {_JSONL} Body, Question, Equation, Answer, Type",
     ),
     "math500": Source(
-        "math", _math, Hub("HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", {"test": ("test",)})
+        "math",
+        _math,
+        Hub("HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", {"test": ("test",)}),
+        f"test.jsonl of that data set, {_JSONL} problem, solution, answer, subject, level",
     ),
-    # id, config and split as in lighteval; no commit confirmed, not read here
-    "asdiv": Source("gsm8k", _asdiv, Hub("EleutherAI/asdiv", None, {"test": ("validation",)}, ("asdiv",))),
+    # all 2,305 rows are the split 'validation'
+    "asdiv": Source(
+        "gsm8k",
+        _asdiv,
+        Hub("EleutherAI/asdiv", "8f95807222d87b4c688c3c22a6ba2801e1fa03e2", {"test": ("validation",)}, ("asdiv",)),
+        f"ASDiv.xml of chaochun/nlu-asdiv-dataset on GitHub, {_JSONL} body, question, answer, formula, solution_type",
+    ),
     # the test split has no labels: the paper's 1,221 are the validation split
     "csqa": Source(
         "choice",
@@ -402,13 +454,23 @@ SOURCES: dict[str, Source] = {
             "94630fe30dad47192a8546eb75f094926d47e155",
             {"train": ("train",), "test": ("validation",)},
         ),
+        "train_rand_split.jsonl and dev_rand_split.jsonl of CommonsenseQA 1.11, as released",
         has_train=True,
+        files={"train": ("train.jsonl", "train_rand_split.jsonl"), "test": ("test.jsonl", "dev_rand_split.jsonl")},
     ),
-    # MWPBench of MathScale (SEI's evaluation files); topics as in its driver.py; no hub copy confirmed
-    "college_math": Source("math", _benchmark("college_math"), None, files=_BENCHMARK_FILES),
-    "gaokao": Source("math", _benchmark("gaokao_bench_math_en"), None, files=_BENCHMARK_FILES),
-    # id as in lighteval and lm-evaluation-harness; fields query, choices, gold; no commit confirmed, not read here
-    "sat_math": Source("choice", _sat_math, Hub("dmayhem93/agieval-sat-math", None, {"test": ("test",)})),
+    # MWPBench of MathScale (SEI's evaluation files), topics as in its driver.py, fields as in its other files. No copy on
+    # the hub was found in public loaders or pages, only the file on GitHub, so there is no id and no revision.
+    "college_math": Source("math", _benchmark("college_math"), None, _MWPBENCH, files=_MWPBENCH_FILES),
+    "gaokao": Source("math", _benchmark("gaokao_bench_math_en"), None, _MWPBENCH, files=_MWPBENCH_FILES),
+    # All 220 problems with their choices, as AGIEval has them. SEI tests on `agieval.sat-math` of MWPBench instead: 102 of
+    # them, rewritten as questions without choices.
+    "sat_math": Source(
+        "choice",
+        _sat_math,
+        Hub("dmayhem93/agieval-sat-math", "385ef339b8285867cf276eee44cbbd785d467879", {"test": ("test",)}),
+        f"data/v1/sat-math.jsonl of ruixiangcui/AGIEval on GitHub, {_JSONL} question, options, label",
+        files={"test": ("test.jsonl", "sat-math.jsonl")},
+    ),
 }
 
 

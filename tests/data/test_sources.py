@@ -16,20 +16,28 @@ from sei.records import Problem, Verdict
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 
+# Rows with the fields, types and formatting of the published files; the texts are ours, shortened.
 GSM8K_ROW = {"question": "2 apples and 3 more?", "answer": "2+3=<<2+3=5>>5\n#### 5"}
 MATH_ROW = {"problem": "Half of 1?", "solution": "So $\\boxed{\\frac12}$.", "level": "Level 3", "type": "Algebra"}
-SVAMP_ROW = {"Body": "There are 290 bananas in 2 groups", "Question": "How big is each?", "Equation": "( 290.0 / 2.0 )",
-             "Answer": 145.0, "Type": "Common-Division"}  # fmt: skip
+MATH500_ROW = {"problem": "Half of 1?", "solution": "So $\\boxed{\\frac12}$.", "answer": "\\frac12", "subject": "Algebra",
+               "level": 3, "unique_id": "test/algebra/1.json"}  # fmt: skip
+SVAMP_ROW = {"ID": "chal-1", "Body": "There are 290 bananas in 2 groups", "Question": "How big is each?",
+             "Equation": "( 290.0 / 2.0 )", "Answer": 145.0, "Type": "Common-Division"}  # fmt: skip
+SVAMP_HUB_ROW = SVAMP_ROW | {"Answer": "145", "question_concat": "There are 290 bananas in 2 groups How big is each?"}
 ASDIV_ROW = {"body": "Seven red and two green apples.", "question": "How many?", "answer": "9 (apples)",
              "formula": "7+2=9", "solution_type": "Addition"}  # fmt: skip
-CSQA_HUB_ROW = {"question": "Where is a car kept?", "answerKey": "B",
+CSQA_HUB_ROW = {"id": "1afa", "question": "Where is a car kept?", "question_concept": "car", "answerKey": "B",
                 "choices": {"label": ["A", "B"], "text": ["sea", "garage"]}}  # fmt: skip
-CSQA_ORIGINAL_ROW = {"answerKey": "B", "question": {"stem": "Where is a car kept?", "choices": [
-    {"label": "A", "text": "sea"}, {"label": "B", "text": "garage"}]}}  # fmt: skip
+CSQA_ORIGINAL_ROW = {"answerKey": "B", "id": "1afa", "question": {"question_concept": "car", "stem": "Where is a car kept?",
+    "choices": [{"label": "A", "text": "sea"}, {"label": "B", "text": "garage"}]}}  # fmt: skip
 SAT_HUB_ROW = {"query": "Q: 1+1? Answer Choices: (A)1 (B)2", "choices": ["(A)1", "(B)2"], "gold": [1]}
-SAT_ORIGINAL_ROW = {"passage": None, "question": "1+1?", "options": ["(A)1", "(B)2"], "label": "B"}
-COLLEGE_ROW = {"data_topic": "college_math.algebra", "question": "Solve x+1=3", "answer": "$2$"}
-GAOKAO_ROW = {"data_topic": "gaokao_bench_math_en", "question": "Find z", "answer": "\\( -1 - \\sqrt{3}i \\)"}
+SAT_ORIGINAL_ROW = {"passage": "", "question": "1+1?", "options": ["(A)1", "(B)2"], "label": "B",
+                    "other": {"solution": "Choice B is correct."}}  # fmt: skip
+COLLEGE_ROW = {"data_source": "college_math.Beginning_and_Intermediate_Algebra", "question_number": "exercise.8.3.20",
+               "question": "Simplify: $-3 \\sqrt{2}-\\sqrt{2}$", "answer": "$-4 \\sqrt{2}$", "license": "CC BY 3.0",
+               "data_topic": "college_math.algebra"}  # fmt: skip
+GAOKAO_ROW = {"data_topic": "gaokao_bench_math_en", "data_source": "gaokao_bench_math_en", "question": "Find z",
+              "answer": "\\( -1 - \\sqrt{3}i \\)", "license": "", "question_number": "gaokao.1"}  # fmt: skip
 
 
 def write(folder: Path, split: str, *rows: Any) -> Path:
@@ -43,8 +51,9 @@ def write(folder: Path, split: str, *rows: Any) -> Path:
     [
         ("gsm8k", GSM8K_ROW, "2 apples and 3 more?", "5", "#### 5"),
         ("math", MATH_ROW, "Half of 1?", "\\frac12", "\\boxed{0.5}"),
-        ("math500", MATH_ROW | {"answer": "0.5"}, "Half of 1?", "0.5", "\\boxed{\\frac12}"),
+        ("math500", MATH500_ROW, "Half of 1?", "\\frac12", "\\boxed{0.5}"),
         ("svamp", SVAMP_ROW, "There are 290 bananas in 2 groups, How big is each?", "145", "#### 145"),
+        ("svamp", SVAMP_HUB_ROW, "There are 290 bananas in 2 groups, How big is each?", "145", "#### 145"),
         ("asdiv", ASDIV_ROW, "Seven red and two green apples. How many?", "9", "9 apples"),
         ("csqa", CSQA_HUB_ROW, "Where is a car kept?\nAnswer Choices: (A) sea (B) garage", "(B) garage", "So (B)."),
         (
@@ -56,7 +65,7 @@ def write(folder: Path, split: str, *rows: Any) -> Path:
         ),
         ("sat_math", SAT_HUB_ROW, "Q: 1+1? Answer Choices: (A)1 (B)2", "B", "The answer is (B)."),
         ("sat_math", SAT_ORIGINAL_ROW, "1+1?\nAnswer Choices: (A)1 (B)2", "(B)2", "The answer is (B)."),
-        ("college_math", COLLEGE_ROW, "Solve x+1=3", "$2$", "\\boxed{2}"),
+        ("college_math", COLLEGE_ROW, COLLEGE_ROW["question"], "$-4 \\sqrt{2}$", "\\boxed{-4\\sqrt2}"),
         ("gaokao", GAOKAO_ROW, "Find z", "\\( -1 - \\sqrt{3}i \\)", "\\boxed{-\\sqrt3 i-1}"),
     ],
 )
@@ -75,9 +84,26 @@ def test_fields_of_each_release(
 
 
 def test_subject_level_and_solution_are_kept(tmp_path: Path) -> None:
-    write(tmp_path, "test", MATH_ROW)
+    given: list[tuple[sources.Name, dict[str, Any]]] = [("math", MATH_ROW), ("math500", MATH500_ROW)]
+    for name, row in given:
+        write(tmp_path, "test", row)
+        (problem,) = sources.load(name, path=str(tmp_path), test_only=True).tests[name]
+        assert (problem.family, problem.level, problem.solution) == ("Algebra", 3, row["solution"])
+        assert sources.difficulty(problem) == 3
+    write(tmp_path, "test", COLLEGE_ROW)
+    (problem,) = sources.load("college_math", path=str(tmp_path)).tests["college_math"]
+    assert problem.family == "algebra"
+
+
+def test_difficulty_without_a_level_is_the_number_of_gold_steps(tmp_path: Path) -> None:
+    write(tmp_path, "test", GSM8K_ROW, {"question": "q", "answer": "1+1=2\n\n2+2=4\n4+4=8\n#### 8"})
+    problems = sources.load("gsm8k", path=str(tmp_path), test_only=True).tests["gsm8k"]
+    assert [sources.difficulty(problem) for problem in problems] == [1, 3]
+    graded = Problem.make(question="q", answer="2", solution="1+1=2\n#### 2", source="arithmetic", level=4)
+    assert sources.difficulty(graded) == 4
+    write(tmp_path, "test", MATH_ROW | {"level": "Level ?"})
     (problem,) = sources.load("math", path=str(tmp_path), test_only=True).tests["math"]
-    assert (problem.family, problem.level, problem.solution) == ("Algebra", 3, MATH_ROW["solution"])
+    assert sources.difficulty(problem) == 0
 
 
 def test_rows_of_no_use_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -198,8 +224,57 @@ def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r"from the hub \(or set data\.path\) needs the package 'datasets'"):
         sources.load("gsm8k")
-    with pytest.raises(UserError, match=r"data=gaokao: no copy on the hub is known to us\. Set data\.path"):
+    message = (
+        r"data=gaokao: no copy on the hub is known to us\. Set data\.path to a folder that holds full_test\.json or "
+        r"test\.jsonl: data/full_test\.json of MWPBench .* one JSON object a line with the fields data_topic, question"
+    )
+    with pytest.raises(UserError, match=message):
         sources.load("gaokao")
+
+
+def test_a_release_may_keep_its_own_file_names(tmp_path: Path) -> None:
+    rows = json.dumps(GAOKAO_ROW) + "\n" + json.dumps(COLLEGE_ROW) + "\n"
+    (tmp_path / "full_test.json").write_text(rows)
+    (tmp_path / "sat-math.jsonl").write_text(json.dumps(SAT_ORIGINAL_ROW) + "\n")
+    (tmp_path / "dev_rand_split.jsonl").write_text(json.dumps(CSQA_ORIGINAL_ROW) + "\n")
+    names = ["gaokao", "college_math", "sat_math", "csqa"]
+    tests = sources.load_tests(names, dict.fromkeys(names, str(tmp_path)))
+    assert {name: [problem.question[:6] for problem in problems] for name, problems in tests.items()} == {
+        "gaokao": ["Find z"],
+        "college_math": ["Simpli"],
+        "sat_math": ["1+1?\nA"],
+        "csqa": ["Where "],
+    }
+    with pytest.raises(
+        UserError, match=r"no file train\.jsonl or train_rand_split\.jsonl in it, which data=csqa needs: "
+    ):
+        sources.load("csqa", path=str(tmp_path))
+
+
+def test_evaluation_sets_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "test", GSM8K_ROW)
+    hub = FakeHub([ASDIV_ROW])
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    tests = sources.load_tests(["asdiv", "gsm8k", "asdiv"], {"gsm8k": str(tmp_path)})
+    assert list(tests) == ["asdiv", "gsm8k"]
+    assert [len(problems) for problems in tests.values()] == [1, 1]
+    assert {problem.split for problems in tests.values() for problem in problems} == {"test"}
+    assert hub.asked == [("EleutherAI/asdiv", "asdiv", "validation", "8f95807222d87b4c688c3c22a6ba2801e1fa03e2")]
+
+
+def test_all_faults_of_evaluation_sets_at_once(tmp_path: Path) -> None:
+    write(tmp_path, "test", GSM8K_ROW, {"question": "q"})
+    paths = {"gsm8k": str(tmp_path), "svamp": str(tmp_path / "nowhere"), "math": "/x"}
+    with pytest.raises(UserError) as caught:
+        sources.load_tests(["gsm8k", "svamp", "gaokao", "gsm9k"], paths)
+    message = str(caught.value)
+    assert message.startswith(
+        "eval.sets: 5 faults.\neval.paths.math: the set is not in eval.sets\ndata=gsm8k: 1 bad rows."
+    )
+    assert "nowhere: does not exist. Give a folder that holds test.jsonl (data=svamp)." in message
+    assert "Set eval.paths.gaokao to a folder that holds full_test.json" in message
+    assert "data=gsm9k: no such problem set. Known: gsm8k" in message
+    assert f"eval.paths.svamp={tmp_path}" in message
 
 
 def test_real_files() -> None:
