@@ -325,9 +325,14 @@ def answer_line(text: str, style: TemplateStyle = "xml", grading: answers.Style 
     if found is None:
         return ""
     answer, complete = found
-    if complete and grading == "math":
+    return marked(answer, grading) if complete else f"#### {answer}"
+
+
+def marked(answer: str, grading: answers.Style) -> str:
+    """An answer behind a marker that `sei.answers.grade` takes for a complete answer of that kind."""
+    if grading == "math":
         return answer if "\\boxed" in answer else f"\\boxed{{{answer}}}"
-    return f"#### {answer}" + ("\n" if complete else "")
+    return f"#### {answer}\n"
 
 
 def _answer(text: str, style: TemplateStyle) -> tuple[str, bool] | None:

@@ -109,7 +109,8 @@ def _kind(equation: Equation, known: Collection[Fraction], percents: Collection[
         return "percentage"
     if any(abs(value) not in known for value in operands):
         return "unit"
-    if len(flat.terms) != len(operands):
+    ones = flat.kind == "product"  # times 1/2 is one operation, and flattening leaves the 1 out
+    if len(flat.terms) != len([value for value in operands if not (ones and value == 1)]):
         return "several"
     negative = sum(sign < 0 for _, sign in flat.terms)
     if flat.kind == "sum":

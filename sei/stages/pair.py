@@ -1,0 +1,123 @@
+"""Pair: what is right beside what the student wrote, for preference training.
+
+Place in the flow: mistakes, teacher traces, student traces -> **pairs** -> `stages` of preference training. Three kinds, which
+compare ever larger pieces of text (SuperCorrect, arXiv 2410.09008, section 4.2, and its baselines):
+
+    thought    cause and correction of the first wrong step, after the problem and the right steps: the paper's cross-model DPO
+    step       the corrected step, without cause, in place of the wrong one, after the same (step-DPO)
+    instance   the whole corrected solution against the whole wrong one (plain DPO)
+
+Example::
+
+    pairs(mistakes, teacher_traces, student_traces, thoughts, "thought", style="gsm8k").records[0].chosen
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+from sei.answers import Style
+from sei.records import Mistake, Pair, Rejected, Trace, content_id
+from sei.stages.trace import reaches_gold
+from sei.target.thoughts import Thoughts
+from sei.templates import Malformed, Step, one_line, parse, write, write_step
+from sei.workspace import Output
+
+Kind = Literal["thought", "step", "instance"]
+LeftOut = Literal[
+    "no_teacher_trace",
+    "no_step_to_point_at",  # the teacher names none, or one that the solution does not have
+    "no_student_trace",  # thought: the student's check could not be read
+    "student_finds_none",  # thought: the student calls every step right, so there is no thought of it to compare
+    "student_right",  # thought: the student names the same step, and its correction reaches the gold answer
+    "agree",  # both say the same
+    "malformed_solution",  # instance: the student's output is no template to put the corrected steps into
+]
+
+
+def pairs(
+    mistakes: Sequence[Mistake],
+    teacher_traces: Sequence[Trace],
+    student_traces: Sequence[Trace],
+    thoughts: Thoughts,
+    kind: Kind,
+    *,
+    style: Style,
+) -> Output[Pair]:
+    """One pair a mistake; those left out are rejected as one of `LeftOut`. Only kind `thought` reads the student's traces."""
+    by_teacher = {trace.mistake_id: trace for trace in teacher_traces}
+    by_student = {trace.mistake_id: trace for trace in student_traces}
+    right = reaches_gold(student_traces, mistakes, style)
+    kept: list[Pair] = []
+    rejected: list[Rejected] = []
+    for mistake in mistakes:
+        teacher, student = by_teacher.get(mistake.id), by_student.get(mistake.id)
+        made: Pair | LeftOut
+        steps = thoughts.steps(mistake.output)
+        if teacher is None:
+            made = "no_teacher_trace"
+        elif not 0 < teacher.step <= len(steps):
+            made = "no_step_to_point_at"
+        elif kind == "thought":
+            reached = student is not None and right[student.id]
+            made = _thought(mistake, steps, teacher, student, thoughts, reached=reached)
+        elif kind == "step":
+            made = _step(mistake, steps, teacher, thoughts)
+        else:
+            made = _instance(mistake, teacher, thoughts)
+        if isinstance(made, Pair):
+            kept.append(made)
+        else:
+            rejected.append(Rejected.make(mistake.id, made))
+    return Output(kept, received=len(mistakes), rejected=rejected)
+
+
+def _thought(
+    mistake: Mistake, steps: list[str], teacher: Trace, student: Trace | None, thoughts: Thoughts, *, reached: bool
+) -> Pair | LeftOut:
+    if student is None:
+        return "no_student_trace"
+    if student.step == 0:
+        return "student_finds_none"
+    same_step = student.step == teacher.step
+    if same_step and reached:
+        return "student_right"
+    chosen, rejected = thoughts.thought(teacher), thoughts.thought(student)
+    if chosen == rejected or (same_step and _first(student) == _first(teacher)):
+        return "agree"
+    prompt = thoughts.thought_prompt(mistake.question, steps[: teacher.step - 1])
+    return _pair(prompt, chosen, rejected, "thought", (mistake.id, teacher.id, student.id))
+
+
+def _step(mistake: Mistake, steps: list[str], teacher: Trace, thoughts: Thoughts) -> Pair | LeftOut:
+    style = thoughts.template_style
+    right, wrong = steps[: teacher.step - 1], steps[teacher.step - 1]
+    if _first(teacher) == wrong:
+        return "agree"
+    before = "".join(write_step(Step(step), number, style) + "\n" for number, step in enumerate(right, start=1))
+    chosen, rejected = (write_step(Step(step), teacher.step, style) for step in (_first(teacher), wrong))
+    return _pair(thoughts.solve(mistake.question) + before, chosen, rejected, "step", (mistake.id, teacher.id))
+
+
+def _instance(mistake: Mistake, teacher: Trace, thoughts: Thoughts) -> Pair | LeftOut:
+    """What the correction does not touch (keys of right steps, the generalized part) stays the student's on both sides."""
+    wrong = parse(mistake.output, thoughts.template_style)
+    if isinstance(wrong, Malformed):
+        return "malformed_solution"
+    corrected = [Step(line) for line in teacher.correction.split("\n")]
+    steps = (*wrong.steps[: teacher.step - 1], *corrected)
+    right = dataclasses.replace(wrong, steps=steps, answer=one_line(teacher.answer))
+    chosen, rejected = (write(one, thoughts.template_style) for one in (right, wrong))
+    if chosen == rejected:
+        return "agree"
+    return _pair(thoughts.solve(mistake.question), chosen, rejected, "instance", (mistake.id, teacher.id))
+
+
+def _first(trace: Trace) -> str:
+    return trace.correction.split("\n")[0]
+
+
+def _pair(prompt: str, chosen: str, rejected: str, kind: Kind, parents: tuple[str, ...]) -> Pair:
+    return Pair(content_id("pair", kind, prompt, chosen, rejected), prompt, chosen, rejected, kind, parents)
