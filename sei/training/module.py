@@ -353,7 +353,7 @@ class PreferenceModule(PlannedModule):
 
     def _read_reference(self) -> torch.Tensor | None:
         try:
-            return None if self.reference_file is None else load_file(self.reference_file)["logps"]
+            return None if self.reference_file is None else load_file(self.reference_file)["logps"].clone()
         except (OSError, SafetensorError):
             return None  # absent, or cut short by a full disk: it is computed again
 

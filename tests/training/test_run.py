@@ -15,10 +15,10 @@ from sei.errors import UserError
 from sei.records import Example
 from sei.target.engine import Query, Sampling
 from sei.target.hf import HFEngine
-from sei.target.load import adapter_fingerprint
+from sei.target.load import adapter_fingerprint, is_whole_model
 from sei.training.module import Hyperparameters, StepLoader
 from sei.training.packing import Encoded, micro_batches
-from sei.training.run import Loop, newest_checkpoint, train_sft
+from sei.training.run import Loop, device_count, newest_checkpoint, train_sft
 from tests.target.small import save_small
 
 LORA = Hyperparameters(
@@ -255,3 +255,65 @@ def test_devices_get_disjoint_parts_of_each_step_and_every_example_once() -> Non
         seen.append(pairs)
     assert not set(seen[0]) & set(seen[1])
     assert sorted(seen[0] + seen[1]) == [(step, index) for step in (1, 2) for index in range(5)]
+
+
+def test_steps_are_trained_exactly_whatever_the_number_of_examples(base: Path, tmp_path: Path) -> None:
+    result = train(base, tmp_path / "a", dataclasses.replace(LORA, steps=7, batch_examples=5, epochs=1))
+    assert (result["steps"], result["examples"], len(result["loss_curve"])) == (7, 35, 7)
+    by_tokens = train(base, tmp_path / "b", dataclasses.replace(LORA, steps=3, batch_tokens=100))
+    assert by_tokens["steps"] == 3
+    with pytest.raises(UserError, match="Give either tokens=100 or steps=7, not both"):
+        train(base, tmp_path / "c", dataclasses.replace(LORA, steps=7, tokens=100))
+
+
+def test_automatic_accumulation_keeps_micro_batches_small_and_the_result(base: Path, tmp_path: Path) -> None:
+    class Widest(lightning.Callback):
+        tokens = 0
+
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+            self.tokens = max(self.tokens, batch.input_ids.numel())
+
+    whole, parts = Widest(), Widest()
+    plain = dataclasses.replace(LORA, dropout=0.0, epochs=1, batch_examples=8, accumulation=None)
+    once = train(base, tmp_path / "once", plain, callbacks=[whole])
+    several = train(base, tmp_path / "several", dataclasses.replace(plain, micro_tokens=100), callbacks=[parts])
+    assert once["accumulation"] == 1
+    assert several["accumulation"] == -(-whole.tokens // 100) > 1
+    assert parts.tokens <= 100 < whole.tokens
+    assert several["loss_curve"] == pytest.approx(once["loss_curve"], rel=1e-4)
+
+
+def test_kept_adapters_are_what_shorter_trainings_end_with(base: Path, tmp_path: Path) -> None:
+    constant = dataclasses.replace(LORA, schedule="constant", warmup=0.0)
+    result = train(base, tmp_path / "long", dataclasses.replace(constant, steps=8), keep_every=3)
+    assert result["kept_steps"] == [3, 6]
+    kept = tmp_path / "long" / "steps"
+    assert sorted(path.name for path in kept.iterdir()) == ["000003", "000006"]
+    train(base, tmp_path / "short", dataclasses.replace(constant, steps=6))
+    assert same(weights(kept / "000006"), weights(tmp_path / "short"))
+    assert not (tmp_path / "long.kept" / "000003.partial").exists()
+    # What is kept changes nothing about the adapter itself.
+    train(base, tmp_path / "plain", dataclasses.replace(constant, steps=8))
+    assert adapter_fingerprint(tmp_path / "long") == adapter_fingerprint(tmp_path / "plain")
+    assert HFEngine(base, tmp_path / "long", device="cpu").complete([Query("12+30=", "")], Sampling(max_new_tokens=4))
+
+
+def test_kept_adapters_survive_an_interruption(base: Path, tmp_path: Path) -> None:
+    train(base, tmp_path / "whole", keep_every=2)
+    more: dict[str, Any] = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every": 3, "keep_every": 2}
+    with pytest.raises(RuntimeError, match="crash"):
+        train(base, tmp_path / "resumed", callbacks=[StopAt(9)], **more)
+    # Kept after the last checkpoint (step 6), so it is written again.
+    [kept] = (tmp_path / "checkpoints").glob("*/kept")
+    (kept / "000008" / "adapter_model.safetensors").write_bytes(b"")
+    assert train(base, tmp_path / "resumed", **more)["resumed_from_step"] == 6
+    names = [f"{step:06d}" for step in range(2, 13, 2)]
+    assert sorted(path.name for path in (tmp_path / "resumed" / "steps").iterdir()) == names
+    for name in names:
+        assert same(weights(tmp_path / "whole/steps" / name), weights(tmp_path / "resumed/steps" / name)), name
+    assert same(weights(tmp_path / "whole/steps/000012"), weights(tmp_path / "whole"))
+    assert is_whole_model(tmp_path / "whole") is False
+
+
+def test_devices_are_counted() -> None:
+    assert [device_count("cpu", one) for one in ("auto", -1, "2", 3, "0,1", "0,")] == [1, 1, 2, 3, 2, 1]

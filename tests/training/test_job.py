@@ -1,0 +1,191 @@
+"""Training in processes of its own, on two CPU processes (gloo)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from pytorch_lightning.loggers.logger import Logger
+from safetensors.torch import load_file
+
+from sei.errors import UserError
+from sei.records import Example
+from sei.target.load import adapter_fingerprint
+from sei.training import job
+from sei.training.job import train
+from sei.training.module import Hyperparameters, PreferenceHyperparameters
+from sei.training.run import Loop
+from tests.target.small import save_small
+from tests.training.test_dpo import pairs
+
+SFT = Hyperparameters(learning_rate=1e-3, epochs=2, batch_examples=3, max_tokens=64)
+DPO = PreferenceHyperparameters(learning_rate=1e-3, epochs=2, batch_examples=3, max_tokens=64, beta=0.5)
+
+
+class Heard(Logger):
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics: list[tuple[int, dict[str, float]]] = []
+
+    name = version = ""
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        assert step is not None
+        self.metrics.append((step, metrics))
+
+
+def examples() -> list[Example]:
+    return [Example(one.id, one.prompt, one.chosen, "cot", ()) for one in pairs()]
+
+
+def near(one: Path, other: Path) -> bool:
+    first, second = (load_file(path / "adapter_model.safetensors") for path in (one, other))
+    return all((first[name] - second[name]).abs().max() < 1e-4 for name in first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_two_processes_give_what_one_gives_and_all_is_shown(kind: job.Kind, tmp_path: Path) -> None:
+    base = save_small(tmp_path / "base", initializer_range=0.05)
+    rows: list[Any] = [*(examples() if kind == "sft" else pairs())]
+    settings = SFT if kind == "sft" else DPO
+    results, said, heard = {}, {}, {}
+    for name, devices in (("one", 1), ("two", 2)):
+        (tmp_path / name).mkdir()
+        said[name], heard[name] = [], Heard()
+        loop = Loop(accelerator="cpu", devices=devices, keep_every=4, loggers=[heard[name]])
+        results[name] = train(kind, tmp_path / name, str(base), rows, settings, loop, say=said[name].append)
+    assert results["two"].pop("kept_steps") == results["one"].pop("kept_steps") == [4, 8]
+    assert results["two"]["loss_curve"] == pytest.approx(results["one"]["loss_curve"], rel=1e-4)
+    for key in ("tokens", "label_tokens", "steps", "trained_parameters", "rejected"):
+        assert results["two"][key] == results["one"][key], key
+    assert near(tmp_path / "one/adapter", tmp_path / "two/adapter")
+    assert near(tmp_path / "one/adapter/steps/000004", tmp_path / "two/adapter/steps/000004")
+    assert said["two"] == ["training on 2 devices, in processes of its own", *said["one"]]
+    assert [step for step, _ in heard["two"].metrics] == [step for step, _ in heard["one"].metrics] == list(range(8))
+    for (_, one), (_, two) in zip(heard["one"].metrics, heard["two"].metrics, strict=True):
+        assert two == pytest.approx(one, abs=1e-3)
+    if kind == "dpo":
+        assert results["two"]["first_loss"] == pytest.approx(0.6931472, abs=1e-6)
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from sei.training.job import train
+from sei.training.run import Loop
+from tests.training.test_job import SFT, examples
+import dataclasses
+settings = dataclasses.replace(SFT, steps=5000)
+loop = Loop(accelerator="cpu", devices=2, checkpoint_every=2)
+train("sft", Path(sys.argv[1]), sys.argv[2], examples(), settings, loop, say=print)
+"""
+
+
+def alive(folder: Path) -> list[int]:
+    """Processes whose command line names the folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if str(folder) in words and "sei.training.job" in words:
+            found.append(int(entry.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_no_process_survives_the_killed_stage(tmp_path: Path) -> None:
+    base = save_small(tmp_path / "base", initializer_range=0.05)
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    stage = subprocess.Popen(
+        [sys.executable, "-c", STAGE, str(folder), str(base)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("checkpoints/*/step=2.ckpt")):
+        assert stage.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert len(alive(folder)) == 2
+    stage.send_signal(signal.SIGKILL)
+    stage.wait()
+    deadline = time.monotonic() + 10
+    while alive(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert alive(folder) == []
+
+
+def order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a stage had started this process as its job."""
+    monkeypatch.setattr(job, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(job, "_LOCK_WAIT", 0.1)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    folder.mkdir()
+
+
+def test_a_second_training_in_one_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order(tmp_path / "scratch", monkeypatch)
+    with (
+        FileLock(tmp_path / "scratch" / "job.lock"),
+        pytest.raises(UserError, match="another training is at work here"),
+    ):
+        job.main(tmp_path / "scratch", os.getppid())
+
+
+def test_a_job_whose_stage_has_ended_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order(tmp_path / "scratch", monkeypatch)
+    with pytest.raises(SystemExit, match="process 1, which asked for this training, has ended"):
+        job.main(tmp_path / "scratch", 1)
+
+
+def test_order_and_result_come_through_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage's side and the job's side, with a stand-in for the process between them."""
+    base = save_small(tmp_path / "base", initializer_range=0.05)
+    start = tmp_path / "start"
+    train("sft", tmp_path / "first", str(base), examples(), SFT, Loop(accelerator="cpu"), say=lambda text: None)
+    (tmp_path / "first" / "adapter").rename(start)
+    fingerprint = adapter_fingerprint(start)
+
+    class Process:
+        def __init__(self, command: list[str], **_: Any) -> None:
+            assert command[1:3] == ["-m", "sei.training.job"]
+            monkeypatch.setattr(job, "_end_with_parent", lambda: None)
+            # One device, so that the training needs no second process.
+            path = Path(command[3]) / "order.json"
+            written = json.loads(path.read_text())
+            written["options"]["devices"] = 1
+            path.write_text(json.dumps(written))
+            job.main(Path(command[3]), os.getppid())
+            self.returncode = 0
+
+        def poll(self) -> int:
+            return 0
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    heard, said = Heard(), []
+    (tmp_path / "dpo").mkdir()
+    loop = Loop(accelerator="cpu", devices=2, adapter=start, loggers=[heard])
+    result = train("dpo", tmp_path / "dpo", str(base), pairs(), DPO, loop, say=said.append)
+    assert result["first_loss"] == pytest.approx(0.6931472, abs=1e-6)
+    assert result["rejected"] == []
+    assert len(said) == 2
+    assert "Pair pair-0 of 12" in said[1]
+    assert [step for step, _ in heard.metrics] == list(range(8))
+    assert heard.metrics[0][1]["train/loss"] == result["first_loss"]
+    assert adapter_fingerprint(start) == fingerprint != adapter_fingerprint(tmp_path / "dpo" / "adapter")
