@@ -1,6 +1,6 @@
 """Assemble: records become training rows in the target's own format.
 
-Place in the flow: problems, corrections, synthetic problems -> **training examples** -> adapter. One function a kind of
+Place in the flow: problems, attempts, corrections, synthetic problems -> **training examples** -> adapter. One function a kind of
 row; a recipe mixes what its method trains on.
 """
 
@@ -9,22 +9,30 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from sei.records import Correction, Example, Mistake, Problem, Synthetic, content_id
+from sei.records import Attempt, Correction, Example, Mistake, Problem, Synthetic, Verdict, content_id
 from sei.steps import split_steps
 from sei.target.formats import Formats
 
 
 def from_problems(problems: Sequence[Problem], formats: Formats) -> list[Example]:
     """Chain-of-thought rows: question -> gold solution."""
-    return [_row(formats.solve(p.question), formats.solve_response(p.solution), "cot", (p.id,)) for p in problems]
+    return [_solution_row(formats, p.question, p.solution, p.answer, "cot", (p.id,)) for p in problems]
+
+
+def from_attempts(attempts: Sequence[Attempt], problems: Sequence[Problem], formats: Formats) -> list[Example]:
+    """Chain-of-thought rows from sampled paths: question -> the attempt, for each attempt graded correct."""
+    by_id = {problem.id: problem for problem in problems}
+    return [
+        _solution_row(formats, problem.question, attempt.output, problem.answer, "path", (attempt.id, problem.id))
+        for attempt in attempts
+        if attempt.verdict is Verdict.CORRECT
+        for problem in (by_id[attempt.problem_id],)
+    ]
 
 
 def from_synthetic(items: Sequence[Synthetic], formats: Formats) -> list[Example]:
     """Rows from synthesized problems; each leads back to the synthetic record and its parent mistakes."""
-    return [
-        _row(formats.solve(s.question), formats.solve_response(s.solution), "synthetic", (s.id, *s.parents))
-        for s in items
-    ]
+    return [_solution_row(formats, s.question, s.solution, s.answer, "synthetic", (s.id, *s.parents)) for s in items]
 
 
 def replay(problems: Sequence[Problem], rows: int, share: float, formats: Formats, *, seed: int) -> list[Example]:
@@ -33,16 +41,48 @@ def replay(problems: Sequence[Problem], rows: int, share: float, formats: Format
     return from_problems(random.Random(f"replay/{seed}").sample(list(problems), count), formats)
 
 
-def from_corrections(corrections: Sequence[Correction], mistakes: Sequence[Mistake], formats: Formats) -> list[Example]:
-    """LeMa rows: question and wrong solution -> wrong step, explanation, corrected steps."""
+def from_corrections(
+    corrections: Sequence[Correction],
+    mistakes: Sequence[Mistake],
+    formats: Formats,
+    *,
+    explanation: bool = True,
+    step: bool = True,
+) -> list[Example]:
+    """LeMa rows: question and wrong solution -> wrong step, explanation, corrected steps.
+
+    LeMa's ablations: without `explanation` its line is left out; without `step` no step is named, and the corrected
+    solution is given whole, from its first step.
+    """
     by_id = {mistake.id: mistake for mistake in mistakes}
     rows = []
     for item in corrections:
         mistake = by_id[item.mistake_id]
-        steps, _ = split_steps(mistake.output)
-        response = formats.correct_response(item.step, item.explanation, item.steps, item.answer)
-        rows.append(_row(formats.correct(mistake.question, steps), response, "correction", (item.id, mistake.id)))
+        own, _ = split_steps(mistake.output, formats.dataset)
+        response = formats.correct_response(
+            item.step if step else None,
+            item.explanation if explanation else None,
+            item.steps if step else [*own[: item.step - 1], *item.steps],
+            item.answer,
+        )
+        prompt = formats.correct(mistake.question, own, step=step)
+        rows.append(_row(prompt, response, "correction", (item.id, mistake.id)))
     return rows
+
+
+def corrected_paths(corrections: Sequence[Correction], mistakes: Sequence[Mistake], formats: Formats) -> list[Example]:
+    """Chain-of-thought rows: question -> the whole corrected solution, as if it had been right at once (LeMa's CoT-45K)."""
+    by_id = {mistake.id: mistake for mistake in mistakes}
+    return [
+        _solution_row(formats, by_id[c.mistake_id].question, c.solution, c.answer, "cot", (c.id, c.mistake_id))
+        for c in corrections
+    ]
+
+
+def _solution_row(
+    formats: Formats, question: str, solution: str, answer: str, kind: str, parents: tuple[str, ...]
+) -> Example:
+    return _row(formats.solve(question), formats.solve_response(solution, answer), kind, parents)
 
 
 def _row(prompt: str, response: str, kind: str, parents: tuple[str, ...]) -> Example:

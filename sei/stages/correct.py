@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sei.answers import Style, grade
+from sei.answers import Style, grade_many
 from sei.records import Correction, Diagnosis, Mistake, Rejected, Verdict
 from sei.teacher.base import Teacher
 from sei.workspace import Output
@@ -22,15 +22,18 @@ def correct(
     diagnosis_of = {diagnosis.mistake_id: diagnosis for diagnosis in diagnoses}
     rejected = [Rejected.make(mistake.id, "not_diagnosed") for mistake in mistakes if mistake.id not in diagnosis_of]
     treated = [mistake for mistake in mistakes if mistake.id in diagnosis_of]
-    kept = []
     results = teacher.correct(treated, [diagnosis_of[mistake.id] for mistake in treated])
+    written: list[tuple[Mistake, Correction]] = []
     for mistake, result in zip(treated, results, strict=True):
         if isinstance(result, Rejected):
             rejected.append(result)
-            continue
-        verdict = grade(result.solution, mistake.gold_answer, style)
-        if verdict is Verdict.CORRECT:
-            kept.append(result)
         else:
-            rejected.append(Rejected.make(mistake.id, f"answer_{verdict}", raw=result.solution))
+            written.append((mistake, result))
+    kept = []
+    verdicts = grade_many([(correction.solution, mistake.gold_answer) for mistake, correction in written], style)
+    for (mistake, correction), verdict in zip(written, verdicts, strict=True):
+        if verdict is Verdict.CORRECT:
+            kept.append(correction)
+        else:
+            rejected.append(Rejected.make(mistake.id, f"answer_{verdict}", raw=correction.solution))
     return Output(kept, received=len(mistakes), rejected=rejected)

@@ -269,6 +269,42 @@ def test_training_rows_lead_back_to_their_mistakes() -> None:
     )
 
 
+def test_corrections_without_explanation_or_step() -> None:
+    mistake = make_mistake(1, "1+1=<<1+1=2>>2\n2-1=<<2-1=2>>2\n#### 7")
+    item = Correction(
+        "c", mistake.id, 2, "It is 1.", ("2-1=<<2-1=1>>1",), "1+1=<<1+1=2>>2\n2-1=<<2-1=1>>1\n#### 1", "1"
+    )
+    (row,) = assemble.from_corrections([item], [mistake], FORMATS, explanation=False)
+    assert row.response == "Step 2.\nCorrect Solution:\n{\n...\nStep 2: 2-1=<<2-1=1>>1\n#### 1\n}"
+    (row,) = assemble.from_corrections([item], [mistake], FORMATS, step=False)
+    assert row.response == (
+        "Explanation: It is 1.\nCorrect Solution:\n{\nStep 1: 1+1=<<1+1=2>>2\nStep 2: 2-1=<<2-1=1>>1\n#### 1\n}"
+    )
+    assert row.prompt.endswith("Step 2: 2-1=<<2-1=2>>2\n}\n")
+    (row,) = assemble.corrected_paths([item], [mistake], FORMATS)
+    assert (row.prompt, row.response) == (FORMATS.solve(mistake.question), item.solution)
+    assert (row.kind, row.parents) == ("cot", ("c", mistake.id))
+
+
+def test_steps_of_free_text_are_numbered_in_corrections() -> None:
+    mistake = make_mistake(1, "Let $x=1.$ Then\n\\[x+1=3.\\]So it is 3.")
+    item = Correction("c", mistake.id, 2, "why", ("So $x+1=2$.",), "...", "2")
+    (row,) = assemble.from_corrections([item], [mistake], Formats("plain", "math"))
+    assert "{\nStep 1: Let $x=1.$\nStep 2: Then \\[x+1=3.\\]\nStep 3: So it is 3.\n}" in row.prompt
+    assert row.response.endswith("{\n...\nStep 2: So $x+1=2$.\nThe answer is $\\boxed{2}$.\n}")
+
+
+def test_correct_attempts_become_paths() -> None:
+    problems = [problem(1), problem(2)]
+    attempts = [
+        make_attempt(problems[1], "2+1=3\nA: 3", Verdict.CORRECT, sample=2),
+        make_attempt(problems[0], "#### 7", Verdict.WRONG),
+    ]
+    (row,) = assemble.from_attempts(attempts, problems, FORMATS)
+    assert (row.prompt, row.response) == (FORMATS.solve("2 and 1?"), "2+1=3\n#### 3")
+    assert (row.kind, row.parents) == ("path", (attempts[0].id, problems[1].id))
+
+
 def test_figures_by_set_family_and_error_type() -> None:
     problems = [problem(number, family="even" if number % 2 == 0 else "odd") for number in range(4)]
     verdicts = [Verdict.CORRECT, Verdict.WRONG, Verdict.WRONG, Verdict.TRUNCATED]

@@ -89,9 +89,9 @@ def rows(settings: Settings) -> Iterator[Row]:
             same = rng.random() < settings.same_family_share
             example = last_of_family.get(story.family, last) if same else last
             prompt = FORMATS.one_shot(example.question, example.solution, story.question)
-            yield prompt, FORMATS.solve_response(story.solution)
+            yield prompt, FORMATS.solve_response(story.solution, str(story.results[-1]))
         else:
-            yield FORMATS.solve(story.question), FORMATS.solve_response(story.solution)
+            yield FORMATS.solve(story.question), FORMATS.solve_response(story.solution, str(story.results[-1]))
         last = last_of_family[story.family] = story
 
 
@@ -100,7 +100,7 @@ def drill_row(rng: random.Random) -> Row:
     steps = tuple(drill_step(rng) for _ in range(4))
     question = f"What is {steps[0].expression}, {steps[1].expression}, {steps[2].expression} and {steps[3].expression}?"
     drill = Story("drill", question, steps, tuple(step.result() or 0 for step in steps))
-    return FORMATS.solve(question), FORMATS.solve_response(drill.solution)
+    return FORMATS.solve(question), FORMATS.solve_response(drill.solution, str(drill.results[-1]))
 
 
 def drill_step(rng: random.Random) -> Step:
