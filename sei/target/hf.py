@@ -69,9 +69,11 @@ class HFEngine:
         batch_tokens: int = 131_072,
         revision: str | None = None,
         model_name: str | None = None,
+        chat: bool = True,
         on_progress: OnProgress | None = None,
     ) -> None:
-        """`device` None takes a GPU where there is one. `model_name` is what completions say they are from.
+        """`device` None takes a GPU where there is one. `model_name` is what completions say they are from. `chat`
+        False leaves prompts bare where the tokenizer has a chat template.
 
         A batch holds at most `batch_size` rows and `batch_tokens` tokens, counting prompts and all new tokens that
         may come; one that does not fit the accelerator's memory is halved. `on_progress(done, total)` is called as
@@ -81,6 +83,7 @@ class HFEngine:
         self.batch_size = batch_size
         self.batch_tokens = batch_tokens
         self.on_progress = on_progress
+        self.chat = chat
         self.model_name = model_name or str(model_path)
         self._fingerprint: dict[str, Any] | None = None
         self._source = (model_path, adapter, revision, dtype, quantization, attention)
@@ -113,6 +116,7 @@ class HFEngine:
                 "adapter": None if adapter is None else adapter_fingerprint(adapter),
                 "dtype": dtype,
                 "quantization": quantization,
+                "chat": self.chat,
             }
         return self._fingerprint
 
@@ -164,7 +168,7 @@ class HFEngine:
                 attention=attention,
                 device=self.device,
             )
-            self._loaded = (model, load_tokenizer(path, revision=revision))
+            self._loaded = (model, load_tokenizer(path, revision=revision, chat=self.chat))
         return self._loaded
 
     def _batches(self, rows: list[_Row], sampling: Sampling) -> Iterator[list[_Row]]:

@@ -65,8 +65,11 @@ def _quiet_libraries() -> None:
         transformers_logging.disable_progress_bar()
 
 
-def load_tokenizer(model: str | Path, *, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder or hub name. Raises UserError where it cannot be had or has no end token."""
+def load_tokenizer(model: str | Path, *, revision: str | None = None, chat: bool = True) -> PreTrainedTokenizerBase:
+    """The tokenizer of a local folder or hub name. `chat` False drops its chat template, so that prompts stay bare.
+
+    Raises UserError where it cannot be had or has no end token.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -75,6 +78,8 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None) -> PreTrai
         raise _unreachable("tokenizer", model, error) from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"{model}: the tokenizer has no end token (eos_token). Generation would never end; set one.")
+    if not chat:
+        tokenizer.chat_template = None
     return tokenizer
 
 
@@ -183,12 +188,26 @@ def is_whole_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+# Llama 3.1's template writes today's date where none is given: the same prompt would differ from day to day. This is the
+# date it falls back to.
+_CHAT_DATE = "26 Jul 2024"
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     """Token ids of a prompt: with the model's begin token where it has one, never with an end token.
 
+    Where the tokenizer has a chat template, the prompt goes into it as the one message of the user, up to where the
+    model's answer begins (SEI, arXiv 2505.22591: the Alpaca instruction inside the chat template).
     Training and generation both encode through here, so the target sees at test time what it saw in training.
     """
-    ids = list(tokenizer(text, add_special_tokens=True)["input_ids"])
+    if tokenizer.chat_template is not None:
+        message = {"role": "user", "content": prompt.strip()}
+        text = tokenizer.apply_chat_template(
+            [message], tokenize=False, add_generation_prompt=True, date_string=_CHAT_DATE
+        )
+        # A template writes the begin token itself where the model wants one.
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    ids = list(tokenizer(prompt, add_special_tokens=True)["input_ids"])
     if ids and ids[-1] == tokenizer.eos_token_id and tokenizer.eos_token_id != tokenizer.bos_token_id:
         ids.pop()
     return ids
@@ -212,12 +231,13 @@ def adapter_fingerprint(path: str | Path) -> str:
 
 
 def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
-    """What identifies a model: SHA-256 of a local folder's weights, settings and tokenizer, else `name@revision`."""
+    """What identifies a model: SHA-256 of a local folder's weights, settings, tokenizer and chat template, else
+    `name@revision`."""
     folder = Path(model)
     if not folder.is_dir():
         return f"{model}@{revision or 'main'}"
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")]):
         digest.update(path.name.encode())
         _update_with_file(digest, path)
     return digest.hexdigest()

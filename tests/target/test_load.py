@@ -11,6 +11,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from sei.errors import UserError
+from sei.records import Example, Rejected
+from sei.target import tiny
+from sei.target.engine import Query, Sampling
+from sei.target.hf import HFEngine
 from sei.target.load import (
     Memory,
     adapter_fingerprint,
@@ -23,6 +27,7 @@ from sei.target.load import (
     memory_needed,
     model_fingerprint,
 )
+from sei.training.packing import encode
 
 from .small import save_small, small_model, small_tokenizer
 
@@ -185,3 +190,61 @@ def test_check_needs_no_heavy_library() -> None:
         "heavy = {'torch', 'transformers', 'peft', 'numpy'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+CHAT = (
+    "{{ '<|end|>' }}{% for message in messages %}[{{ message.role }}]{{ message.content }}{% endfor %}"
+    "{% if add_generation_prompt %}[assistant {{ date_string }}]{% endif %}"
+)
+
+
+def test_the_prompt_goes_into_the_chat_template_as_one_message() -> None:
+    tokenizer = small_tokenizer()
+    tokenizer.bos_token = "<|end|>"
+    tokenizer.chat_template = CHAT
+    ids = encode_prompt(tokenizer, "12+30=\n")
+    assert tokenizer.decode(ids) == "<|end|>[user]12+30=[assistant 26 Jul 2024]", "the same on every day"
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|end|> $A", special_tokens=[("<|end|>", 0)]
+    )
+    assert tokenizer("12+30=")["input_ids"][0] == 0
+    assert encode_prompt(tokenizer, "12+30=\n") == ids, "one begin token, the template's"
+
+
+def test_chat_template_of_a_saved_model_is_used_named_and_dropped_on_request(tmp_path: Path) -> None:
+    folder = save_small(tmp_path / "base")
+    bare = encode_prompt(load_tokenizer(folder), "12+30=")
+    before = model_fingerprint(folder)
+    tokenizer = small_tokenizer()
+    tokenizer.chat_template = CHAT
+    tokenizer.save_pretrained(folder)
+    assert model_fingerprint(folder) != before
+    one = model_fingerprint(folder)
+    (folder / "chat_template.jinja").write_text(CHAT + " ")
+    assert model_fingerprint(folder) != one
+    assert load_tokenizer(folder).decode(encode_prompt(load_tokenizer(folder), "12+30=")).startswith("<|end|>[user]")
+    assert encode_prompt(load_tokenizer(folder, chat=False), "12+30=") == bare
+
+
+def test_training_and_generation_see_the_same_chat(tmp_path: Path) -> None:
+    tokenizer = small_tokenizer()
+    tokenizer.chat_template = CHAT
+    row = encode(Example("e", "12+30=", "42", "cot", ()), tokenizer, 100)
+    assert not isinstance(row, Rejected)
+    prompt = encode_prompt(tokenizer, "12+30=")
+    assert row.input_ids[: len(prompt)] == tuple(prompt)
+    folder = save_small(tmp_path / "base")
+    tokenizer.save_pretrained(folder)
+    assert HFEngine(folder, chat=False).fingerprint() != HFEngine(folder).fingerprint()
+    texts = {
+        HFEngine(folder, chat=chat).complete([Query("12+30=", "q")], Sampling(20))[0][0].text for chat in (True, False)
+    }
+    assert len(texts) == 2
+
+
+def test_the_embedded_target_has_no_chat_template() -> None:
+    tokenizer = load_tokenizer(Path(tiny.__file__).parent / "weights")
+    assert tokenizer.chat_template is None
+    assert encode_prompt(tokenizer, "Question: a?\nSolution:\n") == tokenizer("Question: a?\nSolution:\n")["input_ids"]
