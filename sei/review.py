@@ -1,0 +1,247 @@
+"""The quality of corrections, as a person judges it: a sheet to mark, and what the marks come to.
+
+Purpose: a correction that reaches the gold answer may still be a poor one. LeMa (arXiv 2310.20689) had 50 of GPT-4's judged:
+35 excellent, 11 good, 4 poor.
+Place in the flow: reads `mistakes.jsonl` and `corrections.jsonl` of a finished run; writes `review.html`, one page that needs
+no network, and from the marks that the page saves `review.json`.
+
+Example::
+
+    python -m sei.review RUN                        # writes RUN/review.html: open it, mark, "Save marks"
+    python -m sei.review RUN --marks marks.json     # counts, rates, intervals; writes RUN/review.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import html
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sei.answers import Style
+from sei.errors import UserError
+from sei.prompts import Prompt
+from sei.records import Correction, Mistake
+from sei.statistics import wilson_interval
+from sei.steps import split_steps
+from sei.workspace import read_records, write_json
+
+MARKS = {
+    "excellent": "the wrong step is found, the explanation is sound, and the new steps go on smoothly",
+    "good": "step and explanation are right, but the new steps do not quite follow from those before",
+    "poor": "the wrong step or the explanation is wrong",
+}
+PAPER = {"excellent": 35, "good": 11, "poor": 4}
+_PAGE, _SCRIPT = (Path(__file__).parent / name for name in ("review.html", "review.js"))
+
+Pair = tuple[Mistake, Correction]
+
+
+def sheet(run: Path, *, sample: int = 50, seed: int = 0) -> Path:
+    """Write `review.html` with `sample` corrections drawn by seed (all where there are fewer). Returns its path."""
+    pairs = _drawn(_pairs(run), sample, seed)
+    ids = [correction.id for _, correction in pairs]
+    keys = list(MARKS)
+    definitions = "".join(
+        f"<li><kbd>{number}</kbd> <b>{mark}</b>: {html.escape(text)}</li>"
+        for number, (mark, text) in enumerate(MARKS.items(), start=1)
+    )
+    style = _style(run)
+    script = _SCRIPT.read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = Prompt("review", _PAGE.read_text(encoding="utf-8")).fill(
+        definitions=definitions,
+        items="\n".join(_item(number, *pair, keys, style) for number, pair in enumerate(pairs, start=1)),
+        count=str(len(pairs)),
+        # A script element ends at any "</", whatever stands around it.
+        data=json.dumps({"run": _fingerprint(ids), "ids": ids, "marks": keys}).replace("<", "\\u003c"),
+        script=script,
+        script_hash=f"sha256-{digest}",  # the browser runs this script and no other, even if escaping failed
+    )
+    path = run / "review.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def summary(run: Path, marks_file: Path) -> dict[str, Any]:
+    """Counts and rates of the marks in `marks_file`, beside the paper's; written to `review.json` too.
+
+    Raises UserError where the file is no marks file, belongs to another run, or marks nothing.
+    """
+    ids, marks = _read_marks(marks_file)
+    known = {correction.id for _, correction in _pairs(run)}
+    if foreign := sorted(set(ids) - known):
+        raise UserError(
+            f"{marks_file}: {len(foreign)} of its {len(ids)} corrections are not in {run / 'corrections.jsonl'} "
+            f"(for one {foreign[0]}). Give the run whose review.html was marked."
+        )
+    if not marks:
+        raise UserError(
+            f"{marks_file}: none of its {len(ids)} corrections is marked. Mark some on the page and save again."
+        )
+    counts = Counter(marks.values())
+    figures = {
+        "sampled": len(ids),
+        "marked": len(marks),
+        "marks": {mark: _figures(counts[mark], len(marks)) for mark in MARKS},
+        "paper": {mark: _figures(PAPER[mark], sum(PAPER.values())) for mark in MARKS},
+        "by_correction": {identity: marks[identity] for identity in ids if identity in marks},
+    }
+    write_json(run / "review.json", figures)
+    return figures
+
+
+def show(console: Console, figures: Mapping[str, Any]) -> None:
+    """The summary as a table."""
+    console.print(f"{figures['marked']} of {figures['sampled']} sampled corrections marked", markup=False)
+    table = Table(title="Quality of corrections (95 % Wilson interval)")
+    for column in ("mark", "corrections", "rate", "LeMa: GPT-4, 50 corrections"):
+        table.add_column(column, justify="left" if column == "mark" else "right")
+    for mark in MARKS:
+        ours, paper = figures["marks"][mark], figures["paper"][mark]
+        table.add_row(mark, str(ours["count"]), _percent(ours), f"{paper['count']} = {_percent(paper)}")
+    console.print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m sei.review", description="Judge the corrections of a run by hand.")
+    parser.add_argument("run", type=Path, help="the folder of a finished run")
+    parser.add_argument("--sample", type=_positive, default=50, help="corrections to judge (default: 50, as LeMa)")
+    parser.add_argument("--seed", type=int, default=0, help="which ones are drawn (default: 0)")
+    parser.add_argument("--marks", type=Path, help="the file that the page saved: print what it comes to")
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        if options.marks is not None:
+            show(console, summary(options.run, options.marks))
+            console.print(f"written: {options.run / 'review.json'}", markup=False)
+        else:
+            path = sheet(options.run, sample=options.sample, seed=options.seed)
+            console.print(f"written: {path}\nOpen it in a browser, mark, press 'Save marks', then:", markup=False)
+            console.print(f"  python -m sei.review {options.run} --marks marks.json", markup=False)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: at least 1 correction is needed")
+    return number
+
+
+def _pairs(run: Path) -> list[Pair]:
+    """Each correction of the run with its mistake. Later rounds' files are not read."""
+    for name in ("corrections.jsonl", "mistakes.jsonl"):
+        if not (run / name).is_file():
+            raise UserError(
+                f"{run}: no {name} here. Give the folder of a run that made corrections (`python train.py recipe=correction`)."
+            )
+    mistakes = {mistake.id: mistake for mistake in read_records(run / "mistakes.jsonl", Mistake)}
+    corrections = read_records(run / "corrections.jsonl", Correction)
+    if not corrections:
+        raise UserError(f"{run / 'corrections.jsonl'}: this run made no corrections, so there is nothing to judge.")
+    if lost := [correction.id for correction in corrections if correction.mistake_id not in mistakes]:
+        raise UserError(f"{run}: {len(lost)} corrections belong to no mistake of mistakes.jsonl, for one {lost[0]}.")
+    return [(mistakes[correction.mistake_id], correction) for correction in corrections]
+
+
+def _drawn(pairs: Sequence[Pair], sample: int, seed: int) -> list[Pair]:
+    return random.Random(f"review/{seed}").sample(list(pairs), min(sample, len(pairs)))
+
+
+def _fingerprint(ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
+
+
+def _read_marks(file: Path) -> tuple[list[str], dict[str, str]]:
+    """The sampled ids and the marks given to them."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}). Give the file that 'Save marks' wrote.") from error
+    except ValueError as error:
+        raise UserError(f"{file}: not JSON ({error}). Give the file that 'Save marks' wrote.") from error
+    ids = content.get("ids") if isinstance(content, dict) else None
+    marks = content.get("marks") if isinstance(content, dict) else None
+    if (
+        not isinstance(ids, list)
+        or not all(isinstance(identity, str) for identity in ids)
+        or not isinstance(marks, dict)
+    ):
+        raise UserError(
+            f"{file}: not a marks file (it needs 'ids' and 'marks'). Give the file that 'Save marks' wrote."
+        )
+    for identity, mark in marks.items():
+        if identity not in ids:
+            raise UserError(f"{file}: it marks {identity}, which is not among its sampled ids.")
+        if mark not in MARKS:
+            raise UserError(f"{file}: mark {mark!r} of {identity} is none of {', '.join(MARKS)}.")
+    return ids, marks
+
+
+def _figures(count: int, n: int) -> dict[str, Any]:
+    return {"count": count, **wilson_interval(count, n)._asdict()}
+
+
+def _percent(figures: Mapping[str, Any]) -> str:
+    return f"{100 * figures['mean']:.0f} % [{100 * figures['low']:.0f}, {100 * figures['high']:.0f}]"
+
+
+def _style(run: Path) -> Style:
+    """How the run counted steps, which its manifest says."""
+    manifest = run / "corrections.manifest.json"
+    if not manifest.is_file():
+        return "gsm8k"
+    style: Style = json.loads(manifest.read_text(encoding="utf-8"))["parameters"]["style"]
+    return style
+
+
+def _item(number: int, mistake: Mistake, correction: Correction, marks: Sequence[str], style: Style) -> str:
+    own, answer = split_steps(mistake.output, style)
+    gold = [line for line in mistake.gold_solution.splitlines() if line.strip()]
+    buttons = "".join(
+        f'<label><input type="radio" name="mark-{number}" value="{mark}"> {mark}</label>' for mark in marks
+    )
+    return (
+        f'<article id="item-{number}"><h2>{number}<small>{html.escape(correction.id)} · {html.escape(mistake.model)}</small></h2>'
+        f'<p class="question">{html.escape(mistake.question)}</p><div class="columns">'
+        f"<section><h3>Gold solution: {html.escape(mistake.gold_answer)}</h3>{_lines(gold)}</section>"
+        f"<section><h3>Wrong solution</h3>{_steps(own, 1, wrong=correction.step)}{_answer(answer)}</section>"
+        f"<section><h3>Correction: step {correction.step}</h3><p>{html.escape(correction.explanation)}</p>"
+        f"{_steps(correction.steps, correction.step)}{_answer(correction.answer)}</section></div>"
+        f'<fieldset aria-label="Mark of correction {number}">{buttons}</fieldset></article>'
+    )
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+
+
+def _steps(steps: Sequence[str], first: int, *, wrong: int = 0) -> str:
+    rows = []
+    for number, step in enumerate(steps, start=first):
+        flag = ' class="wrong"><b>first wrong step</b> ' if number == wrong else ">"
+        rows.append(f"<li{flag}{html.escape(step)}</li>")
+    return f'<ol start="{first}">{"".join(rows)}</ol>'
+
+
+def _answer(answer: str | None) -> str:
+    return f'<p class="answer">Answer: {html.escape(answer or "none")}</p>'
+
+
+if __name__ == "__main__":
+    sys.exit(main())
