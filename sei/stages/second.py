@@ -58,7 +58,7 @@ def second_pass(
             queries = [Query(ask(q, lines), q) for q, lines in zip(questions, steps, strict=True) if lines]
             texts = iter(engine.complete(queries, sampling))
             rows = [
-                _joined(one, next(texts)[0], problem_of[one.problem_id].answer, thoughts, way, style) if lines else one
+                _joined(one, next(texts), problem_of[one.problem_id].answer, thoughts, way, style) if lines else one
                 for one, lines in zip(chunk, steps, strict=True)
             ]
             write_records(path, rows)
@@ -67,7 +67,12 @@ def second_pass(
     return Output(second, received=len(attempts), numbers=_numbers(attempts, second, thoughts, way, style))
 
 
-def _joined(first: Attempt, answer: Completion, gold: str, thoughts: Thoughts, way: Way, style: Style) -> Attempt:
+def _joined(
+    first: Attempt, answers: Sequence[Completion], gold: str, thoughts: Thoughts, way: Way, style: Style
+) -> Attempt:
+    if not answers:  # a recorded engine that has none for it
+        return first
+    answer = answers[0]
     line = _new_answer(answer.text, thoughts, way, style)
     verdict = grade(line, gold, style, truncated=answer.truncated) if line else first.verdict
     if verdict in (Verdict.NO_ANSWER, Verdict.TRUNCATED):  # the second pass was cut within its answer
@@ -100,7 +105,7 @@ def _numbers(
     for one, two in zip(first, second, strict=True):
         text = two.output.removeprefix(one.output + BETWEEN)
         if text == two.output:
-            counts["no_steps"] += 1
+            counts["not_asked"] += 1
         elif _new_answer(text, thoughts, way, style):
             counts["new_answer"] += 1
         elif way == "check" and not isinstance(thoughts.read_check(text), Malformed):
@@ -110,5 +115,5 @@ def _numbers(
         was, is_now = one.verdict is Verdict.CORRECT, two.verdict is Verdict.CORRECT
         counts["right_to_wrong"] += was and not is_now
         counts["wrong_to_right"] += is_now and not was
-    names = ("new_answer", "all_right", "unreadable", "no_steps", "right_to_wrong", "wrong_to_right")
+    names = ("new_answer", "all_right", "unreadable", "not_asked", "right_to_wrong", "wrong_to_right")
     return {name: counts[name] for name in names} | {"output_tokens": sum(two.output_tokens for two in second)}

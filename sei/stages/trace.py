@@ -46,16 +46,16 @@ def student_traces(
 ) -> Output[Trace]:
     """The student's traces, from its engine in one batch; step 0 where it finds every step right.
 
-    Rejected are mistakes without readable steps (`no_steps`), and checks that are `truncated` or `malformed`, or name a
-    step that the solution does not have (`no_such_step`).
+    Rejected are mistakes without readable steps (`no_steps`) or completion (`no_attempt`), and checks that are `truncated`
+    or `malformed`, or name a step that the solution does not have (`no_such_step`).
     """
     steps_of = {mistake.id: thoughts.steps(mistake.output) for mistake in mistakes}
     rejected = [Rejected.make(m.id, "no_steps", raw=m.output) for m in mistakes if not steps_of[m.id]]
     asked = [mistake for mistake in mistakes if steps_of[mistake.id]]
     queries = [Query(thoughts.check(mistake.question, steps_of[mistake.id]), mistake.question) for mistake in asked]
     kept = []
-    for mistake, (answer, *_) in zip(asked, engine.complete(queries, sampling), strict=True):
-        result = _student_trace(mistake, answer, len(steps_of[mistake.id]), thoughts)
+    for mistake, answers in zip(asked, engine.complete(queries, sampling), strict=True):
+        result = _student_trace(mistake, answers, len(steps_of[mistake.id]), thoughts)
         if isinstance(result, Trace):
             kept.append(result)
         else:
@@ -63,7 +63,10 @@ def student_traces(
     return Output(kept, received=len(mistakes), rejected=rejected)
 
 
-def _student_trace(mistake: Mistake, answer: Completion, steps: int, thoughts: Thoughts) -> Trace | Rejected:
+def _student_trace(mistake: Mistake, answers: Sequence[Completion], steps: int, thoughts: Thoughts) -> Trace | Rejected:
+    if not answers:  # a recorded engine that has none for it
+        return Rejected.make(mistake.id, "no_attempt")
+    answer = answers[0]
     check = thoughts.read_check(answer.text)
     if isinstance(check, Malformed):
         reason = "truncated" if answer.truncated else "malformed"

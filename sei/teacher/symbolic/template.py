@@ -47,7 +47,7 @@ _GIVEN: dict[StepKind, str] = {
     "divide": "divide the given numbers",
     "several": "combine the given numbers",
     "percentage": "find the given percent",
-    "unit": "change the unit",
+    "unit": "use a number that we have to know",
 }
 _RESULT: dict[StepKind, str] = {
     "add": "add to the result",
@@ -56,7 +56,7 @@ _RESULT: dict[StepKind, str] = {
     "divide": "divide the result",
     "several": "go on with the result",
     "percentage": "find the given percent of the result",
-    "unit": "change the unit of the result",
+    "unit": "use a number that we have to know on the result",
 }
 _RESULTS: dict[StepKind, str] = {
     **_RESULT,
@@ -94,9 +94,13 @@ def step_kinds(question: str, solution: str) -> list[tuple[Equation, StepKind]]:
     quantities = read_quantities(question)
     stated = {reading for quantity in quantities for reading in quantity.readings}
     percents = {share for quantity in quantities if quantity.percent for share in quantity.readings}
+    lines, _ = split_steps(solution)
     found: list[tuple[Equation, StepKind]] = []
     results: set[Fraction] = set()
-    for equation in read_equations(split_steps(solution)[0]):
+    told = 0  # lines whose numbers are known: what an earlier line finds without an equation (x = 375) is no constant
+    for equation in read_equations(lines):
+        stated.update(quantity.value for line in lines[told : equation.step - 1] for quantity in read_quantities(line))
+        told = equation.step - 1
         found.append((equation, _kind(equation, stated | results, percents)))
         results.add(equation.claimed)
     return found
