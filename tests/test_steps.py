@@ -70,6 +70,7 @@ def test_the_sentence_with_the_answer_is_no_step() -> None:
         ("It costs $5 today. It is cheap.\n\nYes.", ["It costs $5 today.", "It is cheap.", "Yes."]),
         ("By the theorem of the great Greek mathematician who was called\nPythagoras it holds. So.", [
             "By the theorem of the great Greek mathematician who was called Pythagoras it holds.", "So."]),
+        ("We have $x$\n\nand it grows. Yes.", ["We have $x$ and it grows.", "Yes."]),
         ("First 1+1=2\nThen 2+2=4", ["First 1+1=2", "Then 2+2=4"]),
         ("", []),
         (" \n ", []),

@@ -92,6 +92,8 @@ def test_an_answer_that_the_solution_lacks_is_added() -> None:
     assert (
         Formats("alpaca", "math").solve_response("So $x=5$.\n#### 5", "5") == "So $x=5$.\nThe answer is $\\boxed{5}$."
     )
+    ended = "So $x=\\boxed{5}$.\nThe answer is $\\boxed{5}$."
+    assert Formats("alpaca", "math").solve_response("So $x=\\boxed{5}$.\n#### 5", "5") == ended, "no mark of GSM8K's"
     assert Formats("alpaca", "math").solve_response("So $x=\\boxed{5}$.", "5") == "So $x=\\boxed{5}$."
     assert Formats("alpaca", "choice").solve_response("", "(B) two") == "The answer is (B)."
 
