@@ -2,14 +2,17 @@
 
 Place in the flow: after a sweep (`python train.py -m recipe=cot,sei seed=0,1,2`). Finds every run folder below the paths,
 groups runs by recipe and by whatever other override differs, and prints per group and evaluation set the accuracy before
-and after with an interval over seeds, then for each two groups the paired tests on the same test items: McNemar within
-each pair of equal seeds, and a bootstrap over items and seeds. Writes `compare.csv` and `compare.png` into the first path.
+and after with an interval over seeds (and the paper's figure, where the runs' `expected` has one), then the paired tests
+on the same test items: McNemar within each pair of equal seeds, and a bootstrap over items and seeds. Several recipes are
+tested each against each; variants of one recipe, as of an ablation, each against the first label, which is the plain recipe
+where it was run; with `--baseline`, each against that one. Writes `compare.csv` and `compare.png` into the first path.
 On a terminal it prints tables; elsewhere standard output is exactly `compare.csv`, and remarks go to standard error.
 
 Example::
 
     python -m sei.compare multirun/sweep-1a2b3c4d
-    python -m sei.compare multirun/sweep-1a2b3c4d | grep '^paired' | sort -t, -k11g
+    python -m sei.compare multirun/sweep-1a2b3c4d --baseline "correction, recipe.rounds=3"
+    python -m sei.compare multirun/sweep-1a2b3c4d | grep '^paired'
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -31,39 +34,52 @@ from rich.markup import escape
 from rich.table import Table
 
 from sei.errors import UserError
-from sei.records import Outcome, Verdict
-from sei.statistics import Interval, mcnemar, mean_interval, paired_bootstrap, wilson_interval
+from sei.records import Outcome
+from sei.stages.evaluate import score
+from sei.statistics import Interval, bootstrap_mean, mcnemar, mean_interval, paired_bootstrap, wilson_interval
 from sei.workspace import read_records
 
 # Overrides that do not make two runs different experiments: these two, which are compared over, and groups that only say
-# where and how to run.
+# where and how to run, and the figures to compare with.
 _COMPARED_OVER = ("recipe", "seed")
-_WHERE_AND_HOW = ("logger", "cache_dir", "dry_run", "hydra")
+_WHERE_AND_HOW = ("logger", "cache_dir", "dry_run", "hydra", "expected")
 
-Right = Mapping[str, bool]  # problem id -> answered correctly
+Scores = Mapping[str, float]  # problem id -> share of its samples that are right: 0 or 1 where there is one
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder. `before` and `after` hold outcomes by evaluation set; both are empty unless the run is done."""
+    """One run folder. `before` and `after` hold scores by evaluation set; both are empty unless the run is done."""
 
     folder: Path
     recipe: str
     seed: int
     settings: dict[str, str]  # overrides that may set it apart
-    error: str | None  # why it has no results; None where it is done
-    tokens: int
-    before: Mapping[str, Right]
-    after: Mapping[str, Right]
+    error: str | None = None  # why it has no results; None where it is done
+    tokens: int = 0
+    before: Mapping[str, Scores] = field(default_factory=dict)
+    after: Mapping[str, Scores] = field(default_factory=dict)
+    model: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)  # composed, as config.yaml has it
+
+    def composed(self, key: str) -> Any:
+        """The value or group at `key` of the composed configuration, None where it has none."""
+        found: Any = self.config
+        for name in key.split("."):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of `compare.csv`; what a kind of line does not have is empty. Accuracies and differences are in [0, 1].
 
-    accuracy: one group on one evaluation set. `after` with its interval `low`, `high` is Student's over seeds, or
-    Wilson's over items where there is one seed. paired: `difference` is `recipe` minus `against`, bootstrap interval and p.
-    mcnemar: the same two for one seed; `only_recipe` and `only_against` count items that one alone got right.
+    accuracy: one group on one evaluation set. `after` with its interval `low`, `high` is Student's over seeds, or over
+    items where there is one seed (Wilson's; a bootstrap where items have several samples). `paper` is the paper's figure
+    for `after`, and `remark` says where it stands.
+    paired: `difference` is `recipe` minus `against`, bootstrap interval and p.
+    mcnemar: the same two for one seed, where items have one sample; `only_recipe` and `only_against` count items that one
+    alone got right.
     """
 
     kind: Literal["accuracy", "paired", "mcnemar", "failed"]
@@ -81,6 +97,7 @@ class Row:
     only_recipe: int | None = None
     only_against: int | None = None
     tokens_trained: float | None = None
+    paper: float | None = None
     remark: str = ""
 
 
@@ -111,12 +128,14 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     return [_read_run(folder) for folder in sorted(folders)]
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
-    """Accuracies and paired tests. Raises UserError where runs answered different test items."""
+def compare(runs: Sequence[Run], baseline: str | None = None) -> Comparison:
+    """Accuracies and paired tests, against `baseline` (a group's label) where given.
+
+    Raises UserError where runs answered different test items, and for a baseline that is no group.
+    """
     remarks: list[str] = []
-    done = _newest([run for run in runs if run.error is None], remarks)
-    groups = _grouped(done)
-    rows = [*_accuracy_rows(groups), *_paired_rows(groups)]
+    groups = _grouped([run for run in runs if run.error is None], remarks)
+    rows = [*_accuracy_rows(groups), *_paired_rows(groups, _pairs(groups, baseline))]
     rows += [Row("failed", recipe=run.recipe, seeds=str(run.seed), remark=run.error) for run in runs if run.error]
     remarks += _remarks(groups, rows)
     return Comparison(groups, rows, remarks)
@@ -138,7 +157,9 @@ def show(comparison: Comparison, console: Console) -> None:
         by_kind[row.kind].append(row)
     for eval_set, rows in _by_set(by_kind["accuracy"]):
         title = f"Accuracy {eval_set}: {rows[0].items:,} items, mean over seeds, 95 % interval"
-        table = _table(title, "recipe", numbers=("seeds", "before", "after", "interval", "change", "tokens trained"))
+        paper = any(row.paper is not None for row in rows)
+        columns = ("after (measured)", "interval", "after (paper)") if paper else ("after", "interval")
+        table = _table(title, "recipe", numbers=("seeds", "before", *columns, "change", "tokens trained"))
         for row in rows:
             table.add_row(
                 row.recipe,
@@ -146,6 +167,7 @@ def show(comparison: Comparison, console: Console) -> None:
                 _percent(row.before),
                 _percent(row.after),
                 _range(row.low, row.high),
+                *([_percent(row.paper)] if paper else []),
                 _points(row.difference),
                 f"{row.tokens_trained:,.0f}",
             )
@@ -225,9 +247,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command: tables (or CSV) to standard output, compare.csv and compare.png into the first path."""
     parser = argparse.ArgumentParser(prog="python -m sei.compare", description="Compare recipes over seeds.")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="run folders, or folders that hold them")
-    paths: list[Path] = parser.parse_args(arguments).paths
+    parser.add_argument("--baseline", metavar="LABEL", help="test each group against this one, named as in the tables")
+    options = parser.parse_args(arguments)
+    paths: list[Path] = options.paths
     try:
-        comparison = compare(find_runs(paths))
+        comparison = compare(find_runs(paths), options.baseline)
         text = io.StringIO()
         write_csv(comparison.rows, text)
         try:
@@ -259,24 +283,26 @@ def _read_run(folder: Path) -> Run:
     composed = _composed(folder)
     if status["status"] != "done" or not (folder / "results.json").exists():
         error = status.get("error", "did not finish: killed, or still running")
-        return Run(folder, composed.get("recipe", folder.name), composed.get("seed", 0), {}, error, 0, {}, {})
+        recipe = composed["recipe"]["name"] if composed else folder.name
+        return Run(folder, recipe, composed.get("seed", 0), {}, error)
     results = _read_json(folder / "results.json")
     try:
         overrides = dict(override.lstrip("+~").split("=", 1) for override in results["overrides"] if "=" in override)
         settings = {
             key: value
             for key, value in overrides.items()
-            if key not in _COMPARED_OVER and key.split(".")[0] not in _WHERE_AND_HOW
+            if key not in _COMPARED_OVER and not _where_and_how(key) and not _nothing_chosen(key, value)
         }
         return Run(
             folder,
             results["recipe"],
             int(results["seed"]),
             settings,
-            None,
-            int(results["tokens_trained"]),
-            _outcomes(folder / "outcomes_before.jsonl"),
-            _outcomes(folder / "outcomes.jsonl"),
+            tokens=int(results["tokens_trained"]),
+            before=_scores(folder / "outcomes_before.jsonl"),
+            after=_scores(folder / "outcomes.jsonl"),
+            model=results["model"],
+            config=composed,
         )
     except KeyError as error:
         raise UserError(
@@ -285,13 +311,13 @@ def _read_run(folder: Path) -> Run:
 
 
 def _composed(folder: Path) -> dict[str, Any]:
-    """Recipe and seed from the composed configuration: all that a run which failed has left."""
+    """The composed configuration, {} where the run has none; of a run which failed it is all that is left."""
     from omegaconf import OmegaConf
 
     for path in (folder / "config.yaml", folder / ".hydra" / "config.yaml"):
         if path.exists():
-            config = OmegaConf.load(path)
-            return {"recipe": config.recipe.name, "seed": config.seed}
+            composed: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
+            return composed
     return {}
 
 
@@ -302,39 +328,106 @@ def _read_json(path: Path) -> Any:
         raise UserError(f"{path}: not readable as JSON ({error}). Delete the run folder and rerun the job.") from error
 
 
-def _outcomes(path: Path) -> Mapping[str, Right]:
+def _where_and_how(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in _WHERE_AND_HOW)
+
+
+def _nothing_chosen(key: str, value: str) -> bool:
+    """Whether an override such as `ablation=null` says that nothing is chosen of a group."""
+    return "." not in key and value.strip("'\"") == "null"
+
+
+def _scores(path: Path) -> Mapping[str, Scores]:
     try:
         records = read_records(path, Outcome)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{path}: not readable as outcomes ({error}). Delete the run folder and rerun the job."
         ) from error
-    sets: dict[str, dict[str, bool]] = {}
+    sets: dict[str, dict[str, float]] = {}
     for record in records:
-        sets.setdefault(record.eval_set, {})[record.problem_id] = record.verdict is Verdict.CORRECT
+        sets.setdefault(record.eval_set, {})[record.problem_id] = score(record)
     return sets
 
 
-def _newest(runs: Sequence[Run], remarks: list[str]) -> list[Run]:
-    """One run per recipe, settings and seed: the latest."""
-    latest: dict[tuple[Any, ...], Run] = {}
+def _grouped(runs: Sequence[Run], remarks: list[str]) -> dict[str, list[Run]]:
+    """Runs by label: the recipe, and each setting that is not the same in all runs; by seed within a label.
+
+    Of several runs with one label and seed the latest counts. Runs that share a label although their configurations differ
+    (a file of `conf/` was edited between them) are said.
+    """
+    own = {run.folder: _own_settings(run, runs) for run in runs}
+    keys = sorted({key for settings in own.values() for key in settings})
+    differing = [key for key in keys if len({settings.get(key) for settings in own.values()}) > 1]
+    latest: dict[tuple[str, int], Run] = {}
     for run in sorted(runs, key=lambda run: (run.folder / "results.json").stat().st_mtime_ns):
-        key = (run.recipe, tuple(sorted(run.settings.items())), run.seed)
-        if key in latest:
-            remarks.append(f"{latest[key].folder} is left out: {run.folder} is the same job, run later")
-        latest[key] = run
-    return [run for run in runs if run in latest.values()]
-
-
-def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs by label: the recipe, and each setting that is not the same in all runs; by seed within a label."""
-    keys = sorted({key for run in runs for key in run.settings})
-    differing = [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
+        settings = own[run.folder]
+        label = ", ".join([run.recipe, *(f"{key}={settings[key]}" for key in differing if key in settings)])
+        if (label, run.seed) in latest:
+            remarks.append(f"{latest[label, run.seed].folder} is left out: {run.folder} is the same job, run later")
+        latest[label, run.seed] = run
     groups: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run.seed):
-        own = [f"{key}={run.settings[key]}" for key in differing if key in run.settings]
-        groups.setdefault(", ".join([run.recipe, *own]), []).append(run)
-    return dict(sorted(groups.items()))
+    for (label, _), run in sorted(latest.items(), key=lambda item: item[0]):
+        groups.setdefault(label, []).append(run)
+    for label, group in groups.items():
+        first, *others = [dict(_leaves(run.config)) for run in group if run.config] or [{}]
+        unsaid = sorted(
+            {key for other in others for key in first.keys() | other.keys() if first.get(key) != other.get(key)}
+        )
+        if unsaid:
+            remarks.append(f"{label}: its runs differ in {', '.join(unsaid[:5])}, which no override of theirs names")
+    return groups
+
+
+def _own_settings(run: Run, runs: Sequence[Run]) -> dict[str, str]:
+    """The overrides of `run`, without those that say what a run of the same recipe has without saying it."""
+    plain = [other for other in runs if other.recipe == run.recipe]
+
+    def is_default(key: str) -> bool:
+        value = run.composed(key)
+        return value is not None and any(key not in other.settings and other.composed(key) == value for other in plain)
+
+    return {key: value for key, value in run.settings.items() if not is_default(key)}
+
+
+def _leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every dotted key and value of a configuration that says what is run, its seed apart."""
+    for name, value in config.items():
+        key = f"{above}{name}"
+        if key == "seed" or _where_and_how(key):
+            continue
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def _pairs(groups: Mapping[str, list[Run]], baseline: str | None) -> list[tuple[str, str]]:
+    """Which groups are tested, each second against its first."""
+    if baseline is not None and baseline not in groups:
+        raise UserError(f"--baseline {baseline!r} is no group here. Give one of: {'; '.join(groups)}")
+    if baseline is None and len({group[0].recipe for group in groups.values()}) == 1:
+        baseline = next(iter(groups))  # the label without settings comes first
+    if baseline is None:
+        return list(combinations(groups, 2))
+    return [(baseline, label) for label in groups if label != baseline]
+
+
+def _paper(run: Run, eval_set: str) -> tuple[float | None, str]:
+    """The paper's accuracy for this job in [0, 1] and where it stands, from the run's `expected`.
+
+    An entry has model, recipe, set, accuracy (percent) and source. It is about the method as it is; one about an
+    ablation names it (`ablation: without_step`). Raises UserError for an entry that lacks what it is matched by.
+    """
+    for entry in run.composed("expected") or ():
+        if not isinstance(entry, Mapping) or not {"model", "recipe", "set", "accuracy"} <= entry.keys():
+            raise UserError(
+                f"{run.folder}/config.yaml: expected has {entry!r}; an entry needs model, recipe, set, accuracy"
+            )
+        about = (entry["model"], entry["recipe"], entry["set"], entry.get("ablation"))
+        if about == (run.model, run.recipe, eval_set, run.settings.get("ablation")):
+            return entry["accuracy"] / 100, f"paper: {entry.get('source', 'source not given')}"
+    return None, ""
 
 
 def _accuracy_rows(groups: Mapping[str, list[Run]]) -> Iterator[Row]:
@@ -346,9 +439,13 @@ def _accuracy_rows(groups: Mapping[str, list[Run]]) -> Iterator[Row]:
                 continue
             before = _mean([_accuracy(run.before[eval_set]) for run in runs])
             after = [_accuracy(run.after[eval_set]) for run in runs if eval_set in run.after]
+            paper, source = _paper(runs[0], eval_set)
             interval: Interval | None = None
             if len(after) == 1:
-                interval = wilson_interval(round(after[0] * len(items)), len(items))
+                scores = list(next(run.after[eval_set] for run in runs if eval_set in run.after).values())
+                interval = (
+                    wilson_interval(int(sum(scores)), len(items)) if _single(scores) else bootstrap_mean([scores])
+                )
             elif after:
                 interval = mean_interval(after)
             yield Row(
@@ -363,16 +460,17 @@ def _accuracy_rows(groups: Mapping[str, list[Run]]) -> Iterator[Row]:
                 high=interval and interval.high,
                 difference=interval and interval.mean - before,
                 tokens_trained=_mean([run.tokens for run in runs]),
-                remark="" if interval else "not trained",
+                paper=paper,
+                remark=source if interval else "not trained",
             )
 
 
-def _paired_rows(groups: Mapping[str, list[Run]]) -> list[Row]:
+def _paired_rows(groups: Mapping[str, list[Run]], pairs: Sequence[tuple[str, str]]) -> list[Row]:
     rows: list[Row] = []
     for eval_set in _sets(groups):
-        for (against, first), (recipe, second) in combinations(groups.items(), 2):
-            of_first = {run.seed: run.after[eval_set] for run in first if eval_set in run.after}
-            of_second = {run.seed: run.after[eval_set] for run in second if eval_set in run.after}
+        for against, recipe in pairs:
+            of_first = {run.seed: run.after[eval_set] for run in groups[against] if eval_set in run.after}
+            of_second = {run.seed: run.after[eval_set] for run in groups[recipe] if eval_set in run.after}
             seeds = sorted(of_first.keys() & of_second.keys())
             if not seeds:
                 continue
@@ -395,7 +493,9 @@ def _paired_rows(groups: Mapping[str, list[Run]]) -> list[Row]:
                 )
             )
             for seed, one, other in zip(seeds, left, right, strict=True):
-                test = mcnemar(one, other)
+                if not _single([*one, *other]):
+                    continue
+                test = mcnemar([value == 1 for value in one], [value == 1 for value in other])
                 rows.append(
                     Row(
                         "mcnemar",
@@ -417,7 +517,7 @@ def _remarks(groups: Mapping[str, list[Run]], rows: Sequence[Row]) -> Iterator[s
         if missing := sorted(seeds - {run.seed for run in group}):
             yield f"{label} has no finished run of seed {', '.join(map(str, missing))}: tests with it use common seeds only"
         if len(group) == 1:
-            yield f"{label} has one seed: its interval is Wilson's over items and says nothing about other seeds"
+            yield f"{label} has one seed: its interval is over items and says nothing about other seeds"
     paired = [row for row in rows if row.kind == "paired"]
     if any(len(row.seeds.split()) == 1 for row in paired):
         yield "tests with one common seed resample items only and say nothing about other seeds"
@@ -451,8 +551,13 @@ def _common_items(eval_set: str, runs: Sequence[Run]) -> frozenset[str]:
     return reference[1] if reference else frozenset()
 
 
-def _accuracy(right: Right) -> float:
-    return sum(right.values()) / len(right)
+def _accuracy(scores: Scores) -> float:
+    return _mean(list(scores.values()))
+
+
+def _single(scores: Sequence[float]) -> bool:
+    """Whether each item has one sample (or samples that all agree), so that items are right or wrong."""
+    return all(value in (0, 1) for value in scores)
 
 
 def _mean(values: Sequence[float]) -> float:

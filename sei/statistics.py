@@ -1,7 +1,8 @@
 """Intervals and paired tests for accuracies.
 
-Place in the flow: evaluation gives each accuracy its Wilson interval; `sei.compare` gives means over seeds their Student
-interval and tests two recipes on the same test items: McNemar within one pair of seeds, a bootstrap over items and seeds.
+Place in the flow: evaluation gives each accuracy its Wilson interval, and means over items or over test sets a bootstrap
+interval; `sei.compare` gives means over seeds their Student interval and tests two recipes on the same test items: McNemar
+within one pair of seeds, a bootstrap over items and seeds.
 
 Example::
 
@@ -69,6 +70,29 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * error
     return Interval(mean, mean - half, mean + half)
+
+
+def bootstrap_mean(
+    groups: Sequence[npt.ArrayLike], *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean of the groups' means, with the percentile interval of drawing items anew within each group.
+
+    One group gives the mean over its items; the test sets of an average, or the subjects of a set, are several, each of
+    the same weight. A group whose items are all equal adds no width: the interval does not know what it has not seen.
+    """
+    if len(groups) == 0 or any(np.size(group) == 0 for group in groups):
+        raise ValueError("the mean of no values")
+    generator = np.random.default_rng(seed)
+    arrays = [np.asarray(group, dtype=np.float64) for group in groups]
+    means = np.zeros(resamples)
+    for array in arrays:
+        # Drawing n items is drawing how often each distinct value comes up, which is far less work.
+        values, counts = np.unique(array, return_counts=True)
+        n = int(counts.sum())
+        means += generator.multinomial(n, counts / n, size=resamples) @ values / n
+    mean = math.fsum(float(array.mean()) for array in arrays) / len(groups)
+    low, high = np.quantile(means / len(groups), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(mean, float(low), float(high))
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:

@@ -40,12 +40,15 @@ def make_run(tmp_path: Path) -> MakeRun:
             write_records(folder / f"{name}.jsonl", rows)
         results = {
             "recipe": recipe,
+            "model": "tiny",
             "seed": seed,
             "status": "done",
             "overrides": [f"recipe={recipe}", f"seed={seed}", *overrides],
             "tokens_trained": more.get("tokens", 1000),
         }
         (folder / "results.json").write_text(json.dumps(results))
+        if "config" in more:
+            (folder / "config.yaml").write_text(json.dumps({"seed": seed, **more["config"]}))  # type: ignore[dict-item]
         (folder / "status.json").write_text('{"status": "done"}')
         return folder
 
@@ -92,6 +95,114 @@ def test_differing_overrides_make_groups_but_where_and_how_does_not(make_run: Ma
     make_run("sei", 1, "1000", overrides=("model=tiny",))
     comparison = compare.compare(compare.find_runs([tmp_path]))
     assert {label: len(runs) for label, runs in comparison.groups.items()} == {"sei": 1, "sei, recipe.rounds=3": 2}
+
+
+def variant(*, explanation: bool = True, step: bool = True, **more: object) -> dict[str, object]:
+    """The composed configuration of one variant of LeMa's recipe."""
+    return {
+        "model": {"name": "tiny"},
+        "recipe": {"name": "correction", "correction": {"explanation": explanation, "step": step}},
+        **more,
+    }
+
+
+def test_an_ablation_is_one_row_a_variant_tested_against_the_plain_recipe(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        make_run("correction", seed, "1110", config=variant())
+        explanation = ("recipe.correction.explanation=false", "experiment=lema_ablation")
+        make_run("correction", seed, "1100", overrides=explanation, config=variant(explanation=False))
+        step = ("recipe.correction.step=false", "cache_dir=elsewhere")
+        make_run("correction", seed, "1000", overrides=step, config=variant(step=False))
+    comparison = compare.compare(compare.find_runs([tmp_path]))
+    first, second, third = (
+        "correction",
+        "correction, experiment=lema_ablation, recipe.correction.explanation=false",
+        "correction, recipe.correction.step=false",
+    )
+    assert {label: [run.seed for run in runs] for label, runs in comparison.groups.items()} == {
+        first: [0, 1, 2],
+        second: [0, 1, 2],
+        third: [0, 1, 2],
+    }
+    assert [row.after for row in _rows(comparison, "accuracy")] == [0.75, 0.5, 0.25]
+    against = {(row.recipe, row.against): row.difference for row in _rows(comparison, "paired")}
+    assert against == {(second, first): -0.25, (third, first): -0.5}
+    other = compare.compare(compare.find_runs([tmp_path]), baseline=third)
+    against = {(row.recipe, row.against): row.difference for row in _rows(other, "paired")}
+    assert against == {(first, third): 0.5, (second, third): 0.25}
+    assert not any("no override" in remark for remark in comparison.remarks)
+    with pytest.raises(UserError, match=r"--baseline 'sei' is no group here. Give one of: correction; correction, exp"):
+        compare.compare(compare.find_runs([tmp_path]), baseline="sei")
+
+
+def test_an_override_that_says_the_default_sets_nothing_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("correction", 0, "1110", config=variant())
+    make_run("correction", 1, "1110", overrides=("recipe.correction.step=true", "model=tiny"), config=variant())
+    make_run("correction", 0, "1000", overrides=("recipe.correction.step=false",), config=variant(step=False))
+    groups = compare.compare(compare.find_runs([tmp_path])).groups
+    assert {label: len(runs) for label, runs in groups.items()} == {
+        "correction": 2,
+        "correction, recipe.correction.step=false": 1,
+    }
+
+
+def test_null_sets_a_value_apart_but_not_a_group(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("correction", 0, "1110", overrides=("ablation=null",))
+    make_run("correction", 1, "1110")
+    make_run("correction", 0, "1000", overrides=("recipe.training.tokens=null",))
+    groups = compare.compare(compare.find_runs([tmp_path])).groups
+    assert list(groups) == ["correction", "correction, recipe.training.tokens=null"]
+
+
+def test_runs_that_differ_without_saying_so_are_named(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("correction", 0, "1110", config=variant(logger={"kind": "none"}))
+    make_run("correction", 1, "1110", config=variant(step=False, logger={"kind": "offline"}))
+    remarks = compare.compare(compare.find_runs([tmp_path])).remarks
+    assert "correction: its runs differ in recipe.correction.step, which no override of theirs names" in remarks
+
+
+def test_the_papers_figure_stands_beside_the_measured_one(make_run: MakeRun, tmp_path: Path) -> None:
+    entry = {"model": "tiny", "recipe": "correction", "set": "test", "accuracy": 54.1, "source": "LeMa table 1"}
+    narrow = {**entry, "accuracy": 51.5, "source": "LeMa table 4", "ablation": "without_step"}
+    others = [{**entry, key: "other", "accuracy": 1} for key in ("model", "recipe", "set")]
+    expected = [*others, narrow, entry]
+    make_run(
+        "correction", 0, "1110", overrides=('ablation="null"', "expected=[...]"), config=variant(expected=expected)
+    )
+    make_run(
+        "correction", 0, "1100", overrides=("ablation=without_step",), config=variant(step=False, expected=expected)
+    )
+    make_run("correction", 0, "0000", overrides=("ablation=qlora",), config=variant(expected=expected))
+    comparison = compare.compare(compare.find_runs([tmp_path]))
+    assert [(row.recipe, row.after, row.paper, row.remark) for row in _rows(comparison, "accuracy")] == [
+        ("correction", 0.75, 0.541, "paper: LeMa table 1"),
+        ("correction, ablation=qlora", 0.0, None, ""),
+        ("correction, ablation=without_step", 0.5, 0.515, "paper: LeMa table 4"),
+    ]
+    assert {row.against for row in _rows(comparison, "paired")} == {"correction"}
+    console = Console(file=io.StringIO(), width=100)
+    compare.show(comparison, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "(paper)" in text
+    assert "54.1 %" in text
+
+
+def test_an_expected_figure_without_its_set_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("correction", 0, "1110", config=variant(expected=[{"model": "tiny", "accuracy": 1}]))
+    with pytest.raises(UserError, match=r"expected has .* needs model, recipe, set, accuracy"):
+        compare.compare(compare.find_runs([tmp_path]))
+
+
+def test_items_of_several_samples_are_shares_and_have_no_mcnemar(make_run: MakeRun, tmp_path: Path) -> None:
+    for recipe, votes in (("cot", (0, 1)), ("sei", (0, 0))):
+        folder = make_run(recipe, 0, "1100")
+        rows = [Outcome(f"o{i}", "test", f"p{i}", "", Verdict.CORRECT, "", votes=votes) for i in range(4)]
+        write_records(folder / "outcomes.jsonl", rows)
+    comparison = compare.compare(compare.find_runs([tmp_path]))
+    assert [row.after for row in _rows(comparison, "accuracy")] == [0.5, 1.0]
+    assert _rows(comparison, "accuracy")[0].low == 0.5  # bootstrap: all items are the same share
+    assert [row.difference for row in _rows(comparison, "paired")] == [0.5]
+    assert _rows(comparison, "mcnemar") == []
 
 
 def test_one_seed_is_said_and_has_wilson(make_run: MakeRun, tmp_path: Path) -> None:

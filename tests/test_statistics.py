@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sei.statistics import mcnemar, mean_interval, paired_bootstrap, wilson_interval
+from sei.statistics import bootstrap_mean, mcnemar, mean_interval, paired_bootstrap, wilson_interval
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 10), (8, 10), (10, 10), (263, 1319), (1, 1)])
@@ -106,3 +106,24 @@ def test_bootstrap_of_equal_outcomes_sees_nothing() -> None:
     assert paired_bootstrap(same, same) == (0.0, 0.0, 0.0, 1.0)
     with pytest.raises(ValueError, match="no outcomes"):
         paired_bootstrap(np.empty((1, 0)), np.empty((1, 0)))
+
+
+def test_bootstrap_mean_agrees_with_the_standard_error() -> None:
+    values = np.random.default_rng(1).random(1000)
+    interval = bootstrap_mean([values], seed=2)
+    error = values.std() / math.sqrt(1000)
+    assert interval.mean == pytest.approx(values.mean())
+    assert interval.low == pytest.approx(values.mean() - 1.96 * error, abs=error / 8)
+    assert interval.high == pytest.approx(values.mean() + 1.96 * error, abs=error / 8)
+    assert interval == bootstrap_mean([values], seed=2) != bootstrap_mean([values], seed=3)
+
+
+def test_bootstrap_mean_gives_every_group_the_same_weight() -> None:
+    large, small = [1.0] * 90 + [0.0] * 10, [0.0, 1.0] * 50
+    interval = bootstrap_mean([large, small])
+    assert interval.mean == pytest.approx(0.7)
+    # Standard error of the mean of two independent means: sqrt(0.09 / 100 + 0.25 / 100) / 2 = 0.02915
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.02915, rel=0.05)
+    assert bootstrap_mean([[1, 1], [0, 0, 0]]) == (0.5, 0.5, 0.5)
+    with pytest.raises(ValueError, match="no values"):
+        bootstrap_mean([[1.0], []])
