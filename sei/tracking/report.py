@@ -1,7 +1,9 @@
 """The end of a run: figures into `results.json`, tables for a person.
 
 Place in the flow: `train.py` calls `collect` and `show` after the recipe. The structure of `results.json` is what
-`sei.compare` and `sei.ledger` read.
+`sei.compare` and `sei.ledger` read: figures of one evaluation set as `evaluate.summarize` makes them, averages over sets,
+checkpoints and the second pass where there are any. On a terminal tables have lines around them; elsewhere each row is
+one line of cells between `|`, whatever its length, so that a program can read it.
 """
 
 from __future__ import annotations
@@ -9,20 +11,25 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from sei.recipes.kit import Results
-from sei.records import ErrorType
-from sei.stages.evaluate import accuracy, summarize
+from sei.records import ErrorType, Outcome
+from sei.stages.cluster import changes
+from sei.stages.evaluate import Select, accuracy, averages, best_on_test, choose, passes, summarize
 from sei.tracking.display import ledger_line
 from sei.workspace import Artifact
 
+_MOST_PARTS = (
+    12  # rows of one set in the tables by family and level: MATH has 7 subjects, the arithmetic world 26 families
+)
 PACKAGES = ("torch", "transformers", "peft", "pytorch-lightning", "faiss-cpu", "scikit-learn", "hydra-core", "sei")
 
 
@@ -31,6 +38,9 @@ def collect(
 ) -> dict[str, Any]:
     """Everything `results.json` holds. Seconds are what each stage took when it was computed, cached or not."""
     names = {kind.id: kind.name for kind in results.error_types}
+    # A set without any outcome has no figures; `unanswered` says so.
+    before = {name: rows for name, rows in results.before.items() if rows}
+    after = {name: rows for name, rows in results.after.items() if rows}
     figures: dict[str, Any] = {
         "recipe": config.recipe.name,
         "seed": config.seed,
@@ -39,7 +49,15 @@ def collect(
         "teacher": config.teacher.name,
         "status": "done",
         "overrides": list(overrides),
-        "eval": {name: summarize(before, results.after.get(name), names) for name, before in results.before.items()},
+        "eval": {name: summarize(rows, after.get(name), names) for name, rows in before.items()},
+        "averages": averages(before, after, results.domains),
+        "second_pass": _second_pass(after or before, results.second),
+        "checkpoints": _checkpoints(results, config.eval.select),
+        "unanswered": {
+            a.stage: missing
+            for a in artifacts
+            if a.stage.startswith("evaluate.") and (missing := a.manifest["rejected"].get("no_attempt"))
+        },
         "validation": accuracy(results.validation) if results.validation else None,
         "error_types": _error_types(results.rounds),
         "adapter": next((a.stage for a in reversed(artifacts) if a.stage.startswith("adapter")), None),
@@ -57,25 +75,58 @@ def collect(
 
 
 def _error_types(rounds: Sequence[Sequence[ErrorType]]) -> list[dict[str, Any]]:
-    """Per type: mistakes in each round's probe, and its fate: new, persistent, or fixed when the last probe has none."""
+    """Per type: mistakes in each round's probe, and what the last round's probe says of it: new, persistent or fixed."""
+    if not rounds:
+        return []
+    earlier = {kind.id: kind for types in rounds[:-1] for kind in types}
+    fate = changes(list(earlier.values()), rounds[-1])
+    status = {kind.id: "fixed" for kind in fate.fixed} | {kind.id: "new" for kind in fate.new}
     rows: dict[str, dict[str, Any]] = {}
     for number, types in enumerate(rounds):
         for kind in types:
             row = rows.setdefault(kind.id, {"id": kind.id, "name": kind.name, "mined": [0] * len(rounds)})
             row["mined"][number] = kind.size
-    for row in rows.values():
-        first_seen = next(i for i, size in enumerate(row["mined"]) if size)
-        row["status"] = "fixed" if not row["mined"][-1] else "new" if first_seen == len(rounds) - 1 else "persistent"
+            row["status"] = status.get(kind.id, "persistent")
     return list(rows.values())
 
 
+def _second_pass(
+    first: Mapping[str, Sequence[Outcome]], second: Mapping[str, Sequence[Outcome]]
+) -> dict[str, dict[str, Any]]:
+    return {name: passes(first[name], rows) for name, rows in second.items() if rows and name in first}
+
+
+def _checkpoints(results: Results, select: Select) -> dict[str, Any] | None:
+    scores = results.checkpoints
+    if not scores:
+        return None
+    chosen = scores[choose(scores, select)]
+    return {
+        "select": select,
+        "chosen": chosen.step,
+        "scores": [{"step": item.step, "validation": item.validation, "tests": item.tests} for item in scores],
+        "best_on_test": best_on_test(scores) if select == "paper" else None,
+    }
+
+
 def show(console: Console, figures: Mapping[str, Any], artifacts: Sequence[Artifact[Any]], run: Path) -> None:
-    """The closing tables: accuracy, error types, ledger with wall time, and where everything lies."""
+    """The closing tables: accuracy in all its parts, error types, ledger with wall time, and where everything lies."""
+    tables = []
     if figures["eval"]:
-        console.print(_accuracy_table(figures))
+        tables += [_accuracy_table(figures), *_sample_tables(figures), *_part_tables(figures)]
+    if figures["second_pass"]:
+        tables.append(_second_pass_table(figures["second_pass"]))
+    if figures["checkpoints"]:
+        tables += _checkpoint_tables(figures)
     if figures["error_types"]:
-        console.print(_type_table(figures))
-    console.print(_ledger_table(artifacts))
+        tables.append(_type_table(figures))
+    for table in (*tables, _ledger_table(artifacts)):
+        if console.is_terminal:
+            console.print(table)
+        else:
+            _print_plain(console, table)
+    for stage, missing in figures["unanswered"].items():
+        console.print(f"{stage}: {missing:,} problems without an attempt are in no figure", markup=False)
     if figures["tokens_trained"]:
         console.print(f"tokens trained: {figures['tokens_trained']:,}", markup=False)
     if figures["adapter"]:
@@ -83,21 +134,154 @@ def show(console: Console, figures: Mapping[str, Any], artifacts: Sequence[Artif
     console.print(f"run folder: {run}", markup=False)
 
 
+def _print_plain(console: Console, table: Table) -> None:
+    """Title and rows, each on one line of its own."""
+    wide = Console(file=console.file, width=10_000, highlight=False)
+    wide.print(table.title, markup=False)
+    table.title, table.box = None, box.MARKDOWN
+    for row in table.rows:
+        row.end_section = False
+    wide.print(table)
+
+
 def _accuracy_table(figures: Mapping[str, Any]) -> Table:
-    table = Table(title=f"Accuracy, recipe {figures['recipe']}, seed {figures['seed']} (95 % Wilson interval)")
-    for column in ("evaluation set", "n", "before", "after", "change"):
-        table.add_column(column, justify="left" if column == "evaluation set" else "right")
+    several = any("samples" in entry["before"] for entry in figures["eval"].values())
+    intervals = "Wilson, pass@1 of several samples: bootstrap" if several else "Wilson; averages: bootstrap"
+    table = _table(
+        f"Accuracy, recipe {figures['recipe']}, seed {figures['seed']} (95 % interval: {intervals})",
+        "evaluation set",
+        numbers=("n", "before", "after", "change"),
+    )
     for name, entry in figures["eval"].items():
-        before, after = entry["before"], entry["after"]
-        change = f"{100 * (after['accuracy'] - before['accuracy']):+.1f} points" if after else "not trained"
-        table.add_row(name, f"{before['n']:,}", _interval(before), _interval(after), change)
+        table.add_row(name, f"{entry['before']['n']:,}", *_before_after(entry["before"], entry["after"]))
+    if len(figures["eval"]) > 1:
+        table.add_section()
+        for domain, average in figures["averages"].items():
+            others = [other["sets"] for name, other in figures["averages"].items() if name != domain]
+            if len(average["sets"]) == 1 or (domain == "all" and average["sets"] in others):
+                continue  # the set's own row, or the one domain's
+            for kind, size in (("micro", f"{average['before']['n']:,}"), ("macro", f"{len(average['sets'])} sets")):
+                after = average["after"] and average["after"][kind]
+                table.add_row(f"{kind}, {domain}", size, *_before_after(average["before"][kind], after))
     return table
 
 
+def _sample_tables(figures: Mapping[str, Any]) -> Iterator[Table]:
+    """pass@k and maj@k of each set that was answered several times."""
+    for name, entry in figures["eval"].items():
+        before, after = entry["before"], entry["after"] or {}
+        if "samples" not in before:
+            continue
+        drawn = "" if all(row["exact"] for row in before["majority_at"].values()) else "; maj@k partly by Monte Carlo"
+        table = _table(
+            f"{name}: {before['samples']} samples, % [95 % bootstrap interval]{drawn}",
+            numbers=("k", "pass@k before", "after", "maj@k before", "after"),
+        )
+        for k in before["pass_at"]:
+            cells = [
+                _plain_interval(side.get(kind, {}).get(k), "mean")
+                for kind in ("pass_at", "majority_at")
+                for side in (before, after)
+            ]
+            table.add_row(k, *cells)
+        yield table
+
+
+def _part_tables(figures: Mapping[str, Any]) -> Iterator[Table]:
+    """Accuracy by family (or subject) and by level, of the sets where at least two are known.
+
+    Of a set with more than _MOST_PARTS families only their macro average is shown; `results.json` has them all.
+    """
+    for parts, what in (("families", "family or subject"), ("levels", "level")):
+        sets = {name: entry for name, entry in figures["eval"].items() if len(entry[parts]) > 1}
+        if not sets:
+            continue
+        table = _table(f"Accuracy by {what}, % [95 %]", "set", what, numbers=("n", "before", "after", "change"))
+        for name, entry in sets.items():
+            for part, row in entry[parts].items() if len(entry[parts]) <= _MOST_PARTS else ():
+                table.add_row(name, part, f"{row['n']:,}", *_plain_before_after(row))
+            if parts == "families":
+                average = entry["family_average"]
+                table.add_row(name, "macro average", str(len(entry[parts])), *_plain_before_after(average))
+            table.add_section()
+        yield table
+
+
+def _second_pass_table(second: Mapping[str, Any]) -> Table:
+    table = _table(
+        "Second pass (verify and correct), %: broken is right -> wrong, mended wrong -> right; p: McNemar",
+        "evaluation set",
+        numbers=("n", "first pass", "second pass", "broken", "mended", "p"),
+    )
+    for name, row in second.items():
+        changed = (str(row["right_to_wrong"]), str(row["wrong_to_right"]), f"{row['p']:.4f}")
+        table.add_row(name, f"{row['n']:,}", _plain_interval(row["first"]), _plain_interval(row["second"]), *changed)
+    return table
+
+
+def _checkpoint_tables(figures: Mapping[str, Any]) -> Iterator[Table]:
+    """Every checkpoint's accuracies; and, asked for by `eval.select=paper`, what the paper's way of choosing gives."""
+    found = figures["checkpoints"]
+    sets = list(dict.fromkeys(name for row in found["scores"] for name in row["tests"]))
+    way = "the last" if found["select"] == "last" else "by validation accuracy"
+    table = _table(f"Checkpoints, %; chosen {way}", numbers=("step", "validation", *sets))
+    table.add_column("")
+    for row in found["scores"]:
+        cells = [_percent(row["validation"]), *(_percent(row["tests"].get(name)) for name in sets)]
+        table.add_row(f"{row['step']:,}", *cells, "chosen" if row["step"] == found["chosen"] else "")
+    yield table
+    if found["best_on_test"]:
+        table = _table(
+            "The paper's way: checkpoints chosen on each test set itself, so too high (a known flaw)",
+            "evaluation set",
+            numbers=(f"by validation (step {found['chosen']:,})", "best on test", "mean of best three on test"),
+        )
+        honest = next(row["tests"] for row in found["scores"] if row["step"] == found["chosen"])
+        for name, row in found["best_on_test"].items():
+            steps = [f"{step:,}" for step in row["steps"]]
+            table.add_row(
+                name,
+                f"{_percent(honest.get(name))} %",
+                f"{100 * row['best']:.1f} % (step {steps[0]})",
+                f"{100 * row['best_three']:.1f} % (steps {' '.join(steps)})",
+            )
+        yield table
+
+
+def _table(title: str, *text_columns: str, numbers: Sequence[str] = ()) -> Table:
+    table = Table(title=title)
+    for column in text_columns:
+        table.add_column(column, overflow="fold")
+    for column in numbers:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _before_after(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    """The cells of both accuracies and of their difference."""
+    change = f"{100 * (after['accuracy'] - before['accuracy']):+.1f} points" if before and after else "not trained"
+    return _interval(before), _interval(after), change
+
+
+def _plain_before_after(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The same, shorter, for tables that would not fit 100 columns."""
+    before, after = row["before"], row["after"]
+    change = f"{100 * (after['accuracy'] - before['accuracy']):+.1f}" if before and after else "-"
+    return _plain_interval(before), _plain_interval(after), change
+
+
+def _percent(figures: Mapping[str, Any] | None) -> str:
+    return "-" if figures is None else f"{100 * figures['accuracy']:.1f}"
+
+
 def _interval(figures: Mapping[str, Any] | None) -> str:
+    return _plain_interval(figures).replace(" [", " % [")
+
+
+def _plain_interval(figures: Mapping[str, Any] | None, name: str = "accuracy") -> str:
     if figures is None:
         return "-"
-    return f"{100 * figures['accuracy']:.1f} % [{100 * figures['low']:.1f}, {100 * figures['high']:.1f}]"
+    return f"{100 * figures[name]:.1f} [{100 * figures['low']:.1f}, {100 * figures['high']:.1f}]"
 
 
 def _type_table(figures: Mapping[str, Any]) -> Table:
@@ -148,15 +332,39 @@ def for_tracker(figures: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, t
         for when in ("before", "after"):
             if entry[when]:
                 values[f"{name}/accuracy_{when}"] = entry[when]["accuracy"]
+                for kind in ("pass_at", "majority_at"):
+                    for k, row in entry[when].get(kind, {}).items():
+                        values[f"{name}/{kind}_{k}_{when}"] = row["mean"]
+    for domain, average in figures["averages"].items():
+        for when in ("before", "after"):
+            if average[when]:
+                for kind in ("micro", "macro"):
+                    values[f"{domain}/{kind}_{when}"] = average[when][kind]["accuracy"]
     rows = [
         [kind["name"], name, entry["error_types"][kind["id"]]["before"], entry["error_types"][kind["id"]]["after"]]
         for kind in figures["error_types"]
         for name, entry in figures["eval"].items()
     ]
+    parts = [
+        [name, kind, part, row["n"], row["before"]["accuracy"], row["after"] and row["after"]["accuracy"]]
+        for name, entry in figures["eval"].items()
+        for kind in ("families", "levels")
+        for part, row in entry[kind].items()
+    ]
+    scores = figures["checkpoints"]["scores"] if figures["checkpoints"] else []
+    checkpoints = [
+        [row["step"], name, entry["accuracy"]]
+        for row in scores
+        for name, entry in {"validation": row["validation"], **row["tests"]}.items()
+        if entry
+    ]
     ledger = [[stage, *account.values()] for stage, account in figures["ledger"].items()]
     for row in ledger:
         row[-1] = ", ".join(f"{count} {reason}" for reason, count in row[-1].items())
-    return values, {
+    tables = {
         "error_types": (["error type", "evaluation set", "before", "after"], rows),
+        "parts": (["evaluation set", "by", "part", "n", "before", "after"], parts),
+        "checkpoints": (["step", "set", "accuracy"], checkpoints),
         "ledger": (["stage", "received", "passed", "records", "rejected"], ledger),
     }
+    return values, {name: table for name, table in tables.items() if table[1]}
