@@ -158,7 +158,7 @@ def show(comparison: Comparison, console: Console) -> None:
     for eval_set, rows in _by_set(by_kind["accuracy"]):
         title = f"Accuracy {eval_set}: {rows[0].items:,} items, mean over seeds, 95 % interval"
         paper = any(row.paper is not None for row in rows)
-        columns = ("after (measured)", "interval", "after (paper)") if paper else ("after", "interval")
+        columns = ("measured", "interval", "paper") if paper else ("after", "interval")
         table = _table(title, "recipe", numbers=("seeds", "before", *columns, "change", "tokens trained"))
         for row in rows:
             table.add_row(
@@ -574,7 +574,7 @@ def _table(title: str, *text_columns: str, numbers: Sequence[str] = ()) -> Table
     for column in text_columns:
         table.add_column(column, overflow="fold")
     for column in numbers:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 

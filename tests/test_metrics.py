@@ -90,6 +90,8 @@ def test_drawing_agrees_with_the_sum_within_its_standard_error(monkeypatch: pyte
     assert drawn != exact
     assert drawn == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / metrics.DRAWS))
     assert majority_at_k(votes[::-1], 16) == drawn, "seeded by the votes, whatever their order"
+    # Pairs: one without votes, 0; two with the zero alone, 1 each; two with the one alone, 0; one shared.
+    assert majority_at_k((-1, -1, 0, 1), 2) == pytest.approx(2.5 / 6, abs=0.02)
 
 
 def test_many_samples_are_summed_without_overflow() -> None:

@@ -108,6 +108,8 @@ def test_an_answer_that_timed_out_equals_the_same_text_alone(monkeypatch: pytest
     attempts = samples(item, slow, ("\\boxed{3}", W), slow, ("\\boxed{4}", W))
     assert outcomes("set", [item], attempts, {}, "math")[0].votes == (1, 2, 1, 3)
     assert set(compared) == {("4", "3"), ("3", "4")}
+    assert outcomes("set", [item], samples(item, ("\\boxed{3}", W), slow), {}, "math")[0].votes == (1, 2)
+    assert len(set(compared)) == 2, "nor is it compared with an earlier answer"
 
 
 def test_truncated_and_unreadable_samples_do_not_vote() -> None:

@@ -93,6 +93,7 @@ def cells(text: str, title: str) -> dict[str, list[str]]:
 def test_averages_stand_below_the_sets_of_a_domain_and_of_all() -> None:
     text = shown(collect(results(domains={"in domain": ["gsm8k", "math"], "out": ["svamp"]})), terminal=False)
     table = cells(text, "Accuracy, recipe correction")
+    assert text[: text.index("Accuracy by")].count("\n|--") == 1, "one rule, below the header"
     assert table["gsm8k"][:1] == ["4"]
     assert table["gsm8k"][1].startswith("25.0 % [")
     assert table["gsm8k"][3] == "+50.0 points"
