@@ -331,7 +331,7 @@ def answer_line(text: str, style: TemplateStyle = "xml", grading: answers.Style 
 def marked(answer: str, grading: answers.Style) -> str:
     """An answer behind a marker that `sei.answers.grade` takes for a complete answer of that kind."""
     if grading == "math":
-        return answer if "\\boxed" in answer else f"\\boxed{{{answer}}}"
+        return f"\\boxed{{{answer}}}"
     return f"#### {answer}\n"
 
 

@@ -378,11 +378,29 @@ def test_a_check_changes_the_answer_only_where_it_names_a_wrong_step(tmp_path: P
 
 
 def test_reflexion_takes_the_answer_of_the_second_solution(tmp_path: Path) -> None:
+    nine = output("x", answer="9")
     texts = dict.fromkeys(FIRST, "I do not know.") | {
         "wrong": output(FIXED_STEP, answer="10"),
-        "right": output("x", answer="9"),
+        "right": nine,
+        "spoiled": nine,
     }
     _, result = run_second(tmp_path, ScriptedEngine(lambda query: texts[query.question]), way="reflect")
-    assert [one.verdict for one in result.records[:3]] == [Verdict.CORRECT, Verdict.WRONG, Verdict.CORRECT]
-    assert (result.numbers["new_answer"], result.numbers["unreadable"]) == (2, 4)
-    assert (result.numbers["wrong_to_right"], result.numbers["right_to_wrong"]) == (1, 1)
+    assert [one.verdict for one in result.records[:4]] == [
+        Verdict.CORRECT, Verdict.WRONG, Verdict.WRONG, Verdict.CORRECT,
+    ]  # fmt: skip
+    assert (result.numbers["new_answer"], result.numbers["unreadable"]) == (3, 3)
+    assert (result.numbers["wrong_to_right"], result.numbers["right_to_wrong"]) == (1, 2)
+
+
+def test_a_second_answer_that_was_cut_does_not_stand(tmp_path: Path) -> None:
+    """`#### 1` at the token limit may be half of any number, so the first answer stays."""
+
+    class Cut(ScriptedEngine):
+        def complete(self, queries: Sequence[Query], sampling: Sampling) -> list[list[Completion]]:
+            return [[Completion("Work.\n#### 1", 3, True, "m")] for _ in queries]
+
+    one = Attempt("attempt-1", PROBLEM.id, "m", GOLD, Verdict.CORRECT)
+    thoughts = Thoughts("plain", "cot")
+    result = second_pass([PROBLEM], [one], Cut(None), thoughts, GREEDY, style="gsm8k", scratch=tmp_path, way="reflect")
+    assert result.records[0].verdict is Verdict.CORRECT
+    assert result.records[0].truncated

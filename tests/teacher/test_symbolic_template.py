@@ -63,6 +63,7 @@ def test_hard_steps_carry_the_key_of_their_kind() -> None:
         ("12 a half?", "12*1/2=<<12*1/2=6>>6", ["divide"]),  # times a half is to divide
         ("Tom makes 3 pens a day. How many in 2 weeks?", "<<2*7=14>>14 days\n<<14*3=42>>42", ["unit", "multiply"]),
         ("A coat of $40 falls by 25 percent.", "<<40*25/100=10>>10\n<<40-10=30>>30", ["percentage", "subtract"]),
+        ("A fifth of it is 20. What is 2 more?", "So X = 100.\nThat is <<100+2=102>>102.", ["add"]),  # 100 is told
         ("2, 3 and 4?", "<<2*3+4=10>>10", ["several"]),
         ("2, 3 and 6?", "<<2*6/3=4>>4", ["several"]),
     ],
@@ -157,6 +158,11 @@ def test_the_inspector_finds_faults_of_traces(changes: dict[str, str | int], fau
     assert isinstance(said, Inspection)
     assert not said.correct
     assert fault in " ".join(said.faults)
+
+
+def test_the_wrong_step_is_no_part_of_the_corrected_solution() -> None:
+    slip = dataclasses.replace(MISTAKE, output=WRONG.replace("36+6=<<36+6=42>>42", "36-6=<<36-6=42>>42"))
+    assert SymbolicTeacher().inspect_traces([slip], [teacher_trace(slip)]) == [Inspection(True, ())]
 
 
 def test_what_cannot_be_judged_is_rejected() -> None:
