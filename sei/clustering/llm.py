@@ -5,11 +5,14 @@ SEI (arXiv 2505.22591), step 3: the first batch of phrases is grouped from nothi
 so far. Ours is the bookkeeping around it. A reply is never believed about which phrases there are: phrases it leaves
 out, or puts into two groups, are asked again, and what stays open goes to the group of nearest centroid; phrases it
 invents are dropped. Batches are drawn at random (by seed), since an alphabetical one holds hardly more than one kind of
-error. At the end the teacher says which groups are one weakness under two names.
+error. At the end the teacher says which groups are one weakness under two names. What happened on the way is counted in
+`numbers`, over all calls of one clusterer, for the stage's manifest.
 
 Example::
 
-    Llm(lambda: teacher, max_types=16).cluster(phrases, counts, embedder.embed(phrases), seed=0).names
+    clusterer = Llm(lambda: teacher, max_types=16)
+    clusterer.cluster(phrases, counts, embedder.embed(phrases), seed=0).names
+    clusterer.numbers                     # {"phrases_asked": 312, "missing": 2, "asked_again": 2, "merged": 3}
 """
 
 from __future__ import annotations
@@ -79,6 +82,16 @@ class PhraseTeacher(Protocol):
 OpenTeacher = Callable[[], PhraseTeacher]
 """Gives the teacher. Called at the first question, so a run that finds its types in the cache needs no key."""
 
+Numbers = Counter[str]
+"""What a clusterer counts, zeros left out.
+
+phrases_asked: phrases of the first questions; asked_again: phrases of the repeated ones; missing, in_two_groups, invented:
+phrases that a reply left out, put into two groups, or brought in unasked; unusable_replies: that gave nothing at all;
+placed_by_embedding: phrases still open after the last question; divided: types that were too broad; merged: types that
+the teacher joined to another; over_max_types: types joined to their nearest because there were too many; named, unnamed:
+clusters that got a name from the teacher, or from a phrase of their own because its reply was unusable.
+"""
+
 
 @dataclass(frozen=True)
 class Llm:
@@ -89,6 +102,7 @@ class Llm:
     max_types: int = 16
     batch: int = 100
     asks: int = 2
+    numbers: Numbers = field(default_factory=Counter, compare=False)
     name = "llm"
 
     def fingerprint(self) -> dict[str, Any]:
@@ -107,15 +121,16 @@ class Llm:
                 f"clustering=llm: the teacher gave no usable reply for any of {len(phrases)} keyphrases. Its answers are "
                 "in the teacher's store; clustering=hybrid or clustering=kmeans needs less of it."
             )
-        groups = _merged(self.open_teacher(), groups, phrases, counts, vectors, self.min_types)
-        return _clustering(_at_most(self.max_types, groups, counts, vectors), len(phrases))
+        groups = _merged(self.open_teacher(), groups, phrases, counts, vectors, self.min_types, self.numbers)
+        return _clustering(_at_most(self.max_types, groups, counts, vectors, self.numbers), len(phrases))
 
     def split(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
         """Two to four groups of the teacher's; halves by k-means where it forms only one."""
+        self.numbers["divided"] += 1
         groups = self._grouped(phrases, counts, vectors, seed, divide=True)
         if len(groups) < 2:
             return KMeans().split(phrases, counts, vectors, seed)
-        return _clustering(_at_most(_MOST_PARTS, groups, counts, vectors), len(phrases))
+        return _clustering(_at_most(_MOST_PARTS, groups, counts, vectors, self.numbers), len(phrases))
 
     def _grouped(
         self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int, *, divide: bool
@@ -123,22 +138,26 @@ class Llm:
         """All phrases in groups, each in exactly one; no groups where every reply was useless."""
         order = [int(i) for i in np.random.default_rng(seed).permutation(len(phrases))]
         groups: dict[str, _Draft] = {}
-        account: Counter[str] = Counter()
+        account: Numbers = Counter()
         left: list[int] = []
         for start in range(0, len(order), self.batch):
             open_ = order[start : start + self.batch]
             for sample in range(1 + self.asks):
+                self.numbers["asked_again" if sample else "phrases_asked"] += len(open_)
                 open_ = self._ask(phrases, open_, groups, account, divide=divide, sample=sample)
                 if not open_:
                     break
             left += open_
         drafts = [draft for draft in groups.values() if draft.members]
         if not drafts:
+            self.numbers.update(account)
             return []
         centroids = _centroids(drafts, counts, vectors)
         for i in left:
             drafts[int((centroids @ vectors[i]).argmax())].members.append(i)
-        account["placed by embedding"] = len(left)
+        if left:
+            account["placed_by_embedding"] = len(left)
+        self.numbers.update(account)
         if account.total():
             _log.warning("clustering=llm: of %d phrases, %s", len(phrases), _listed(account))
         return drafts
@@ -148,7 +167,7 @@ class Llm:
         phrases: Sequence[str],
         batch: Sequence[int],
         groups: dict[str, _Draft],
-        account: Counter[str],
+        account: Numbers,
         *,
         divide: bool,
         sample: int,
@@ -157,13 +176,14 @@ class Llm:
         known = [(draft.name, draft.description) for draft in groups.values()]
         reply = self.open_teacher().group_phrases([phrases[i] for i in batch], known, divide=divide, sample=sample)
         if isinstance(reply, Rejected):
-            account["unusable replies"] += 1
+            account["unusable_replies"] += 1
             return list(batch)
         index_of = {_key(phrases[i]): i for i in batch}
         claims: dict[int, dict[str, None]] = {i: {} for i in batch}  # phrase -> groups, in the reply's order
         for group in reply:
             own = [index_of[_key(text)] for text in group.phrases if _key(text) in index_of]
-            account["invented"] += len(group.phrases) - len(own)
+            if invented := len(group.phrases) - len(own):
+                account["invented"] += invented
             if own:
                 groups.setdefault(_key(group.name), _Draft(group.name, group.description))
             for i in own:
@@ -172,7 +192,7 @@ class Llm:
             if len(names) == 1:
                 groups[next(iter(names))].members.append(i)
             else:
-                account["put into two groups" if names else "missing"] += 1
+                account["in_two_groups" if names else "missing"] += 1
         return [i for i in batch if len(claims[i]) != 1]
 
 
@@ -183,6 +203,7 @@ class Hybrid:
     open_teacher: OpenTeacher
     min_types: int = 4
     max_types: int = 16
+    numbers: Numbers = field(default_factory=Counter, compare=False)
     name = "hybrid"
 
     def fingerprint(self) -> dict[str, Any]:
@@ -192,11 +213,12 @@ class Hybrid:
     def cluster(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
         """The clusters of k-means, named and merged. A cluster whose naming failed is named after a phrase of its own."""
         drafts = self._named(self._kmeans.cluster(phrases, counts, vectors, seed), phrases, counts, vectors)
-        merged = _merged(self.open_teacher(), drafts, phrases, counts, vectors, self.min_types)
+        merged = _merged(self.open_teacher(), drafts, phrases, counts, vectors, self.min_types, self.numbers)
         return _clustering(merged, len(phrases))
 
     def split(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
         """The halves of k-means, named."""
+        self.numbers["divided"] += 1
         halves = self._kmeans.split(phrases, counts, vectors, seed)
         return _clustering(self._named(halves, phrases, counts, vectors), len(phrases))
 
@@ -211,6 +233,7 @@ class Hybrid:
         drafts = [_Draft("", "", [int(i) for i in np.flatnonzero(labels == label)]) for label in range(max(labels) + 1)]
         shown = [_central(draft, phrases, counts, vectors) for draft in drafts]
         names = self.open_teacher().name_types(shown, [f"cluster {number}" for number in range(1, len(drafts) + 1)])
+        self.numbers.update("unnamed" if isinstance(named, Rejected) else "named" for named in names)
         return [
             # The stage writes a description from the phrases where there is none.
             _Draft(face[0], "", draft.members)
@@ -236,6 +259,7 @@ def _merged(
     counts: Sequence[int],
     vectors: Vectors,
     at_least: int,
+    numbers: Numbers,
 ) -> list[_Draft]:
     """`drafts` with those joined that the teacher calls one, while more than `at_least` remain.
 
@@ -247,6 +271,7 @@ def _merged(
         [(draft.name, draft.description, _central(draft, phrases, counts, vectors)) for draft in drafts]
     )
     if isinstance(reply, Rejected):
+        numbers["unusable_replies"] += 1
         _log.warning("clustering: the teacher's merges cannot be used (%s); nothing is merged", reply.reason)
         return drafts
     remaining = list(drafts)
@@ -263,10 +288,14 @@ def _merged(
             found[0], name=merge.name, description=merge.description, members=members
         )
         remaining = [draft for draft in remaining if not any(draft is other for other in found)]
+    if len(remaining) < len(drafts):
+        numbers["merged"] += len(drafts) - len(remaining)
     return remaining
 
 
-def _at_most(limit: int, drafts: list[_Draft], counts: Sequence[int], vectors: Vectors) -> list[_Draft]:
+def _at_most(
+    limit: int, drafts: list[_Draft], counts: Sequence[int], vectors: Vectors, numbers: Numbers
+) -> list[_Draft]:
     """At most `limit` groups: the one of fewest mistakes joins its nearest until that holds."""
     drafts = list(drafts)
     while len(drafts) > limit:
@@ -276,6 +305,7 @@ def _at_most(limit: int, drafts: list[_Draft], counts: Sequence[int], vectors: V
         similarities[smallest] = -np.inf
         nearest = drafts[int(similarities.argmax())]
         nearest.members.extend(drafts.pop(smallest).members)
+        numbers["over_max_types"] += 1
     return drafts
 
 
@@ -313,5 +343,5 @@ def _key(text: str) -> str:
     return " ".join(text.casefold().strip(" \"'`-").split()).rstrip(".!;:, ")
 
 
-def _listed(account: Counter[str]) -> str:
-    return ", ".join(f"{number} {what}" for what, number in sorted(account.items()) if number)
+def _listed(account: Numbers) -> str:
+    return ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in sorted(account.items()))

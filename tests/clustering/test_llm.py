@@ -86,11 +86,15 @@ def test_missing_doubled_and_invented_phrases_are_mended(caplog: pytest.LogCaptu
         ]
 
     teacher = Teacher(faulty, by_word)
-    assert members(Llm(teacher, min_types=1)) == RIGHT
+    clusterer = Llm(teacher, min_types=1)
+    assert members(clusterer) == RIGHT
     again, shown, _, sample = teacher.asked[1]
     assert set(again) == {PHRASES[1], PHRASES[2], PHRASES[4]}, "only what is open is asked again"
     assert (shown, sample) == (["Adding", "Dividing"], 1)
-    assert "2 invented, 2 missing, 1 put into two groups" in caplog.text
+    assert "1 in two groups, 2 invented, 2 missing" in caplog.text
+    expected = {"phrases_asked": 5, "asked_again": 3, "in_two_groups": 1, "invented": 2, "missing": 2}
+    assert clusterer.numbers == expected
+    assert clusterer.numbers.keys() == expected.keys(), "zeros are left out"
 
 
 def test_what_stays_open_goes_to_the_nearest_group_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -98,16 +102,23 @@ def test_what_stays_open_goes_to_the_nearest_group_and_is_counted(caplog: pytest
         return [group("Adding", PHRASES[0]), group("Dividing", PHRASES[2])]
 
     teacher = Teacher(stubborn)
-    found = members(Llm(teacher, asks=2))
+    clusterer = Llm(teacher, asks=2)
+    found = members(clusterer)
     assert len(teacher.asked) == 3
     assert PHRASES[1] in found["Adding"]
     assert PHRASES[3] in found["Dividing"]
     assert "3 placed by embedding" in caplog.text
+    told_twice = {"invented": 4}  # what was settled before was not asked for again
+    assert (
+        clusterer.numbers == {"phrases_asked": 5, "asked_again": 6, "missing": 9, "placed_by_embedding": 3} | told_twice
+    )
 
 
 def test_unusable_replies_are_asked_again_then_the_user_is_told() -> None:
     teacher = Teacher(lambda phrases: BAD, by_word)
-    assert members(Llm(teacher, min_types=1)) == RIGHT
+    clusterer = Llm(teacher, min_types=1)
+    assert members(clusterer) == RIGHT
+    assert clusterer.numbers == {"phrases_asked": 5, "asked_again": 5, "unusable_replies": 1}
     assert [sample for *_, sample in teacher.asked] == [0, 1], "a repeated question is another sample, not a stored one"
     with pytest.raises(UserError, match="no usable reply for any of 5"):
         members(Llm(Teacher(lambda phrases: BAD)))
@@ -119,22 +130,30 @@ def test_merges_join_what_the_teacher_calls_one_and_nothing_else() -> None:
         GroupMerge("Once more", "d", ("Adding", "Converting")),  # Adding is gone
     ]
     merged = {"Arithmetic": set(PHRASES[:4]), "Converting": {PHRASES[4]}}
-    assert members(Llm(Teacher(merges=merges), min_types=1)) == merged
+    clusterer = Llm(Teacher(merges=merges), min_types=1)
+    assert members(clusterer) == merged
+    assert clusterer.numbers == {"phrases_asked": 5, "merged": 1}
     assert members(Llm(Teacher(merges=merges), min_types=3)) == RIGHT, "no fewer than min_types"
     everything = [GroupMerge("All", "d", tuple(RIGHT))]
     assert members(Llm(Teacher(merges=everything), min_types=2)) == RIGHT
-    assert members(Llm(Teacher(merges=BAD), min_types=1)) == RIGHT
+    unread = Llm(Teacher(merges=BAD), min_types=1)
+    assert members(unread) == RIGHT
+    assert unread.numbers == {"phrases_asked": 5, "unusable_replies": 1}
 
 
 def test_more_groups_than_max_types_lose_the_smallest() -> None:
-    found = members(Llm(Teacher(), min_types=1, max_types=2))
+    clusterer = Llm(Teacher(), min_types=1, max_types=2)
+    found = members(clusterer)
     assert len(found) == 2
+    assert clusterer.numbers["over_max_types"] == 1
     assert "Converting" not in found
 
 
 def test_split_divides_by_the_teacher_and_by_vectors_where_it_will_not() -> None:
     teacher = Teacher()
-    assert members(Llm(teacher), split=True) == RIGHT
+    clusterer = Llm(teacher)
+    assert members(clusterer, split=True) == RIGHT
+    assert clusterer.numbers == {"phrases_asked": 5, "divided": 1}
     assert teacher.asked[0][2], "the teacher is told that the group was too broad"
     whole = Llm(Teacher(lambda phrases: [group("All", *phrases)]))
     assert len(set(whole.split(PHRASES, COUNTS, VECTORS, 0).labels)) == 2
@@ -145,7 +164,9 @@ def test_hybrid_names_and_merges_what_k_means_formed() -> None:
     assert kmeans is not None
     labels = kmeans.cluster(PHRASES, COUNTS, VECTORS, 0).labels
     names = [TypeName("First", "d1"), BAD, TypeName("Third", "d3")]
-    result = Hybrid(Teacher(names=names), 3, 3).cluster(PHRASES, COUNTS, VECTORS, 0)
+    clusterer = Hybrid(Teacher(names=names), 3, 3)
+    result = clusterer.cluster(PHRASES, COUNTS, VECTORS, 0)
+    assert clusterer.numbers == {"named": 2, "unnamed": 1}
     assert result.labels == labels
     assert result.names is not None
     assert (result.names[0], result.names[2]) == ("First", "Third")

@@ -217,6 +217,22 @@ def test_limits_are_overridden_by_name_only() -> None:
         limits_with({"solve": {"temprature": 1.0}})
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "needs"),
+    [
+        ("max_tokens", 0, "a whole number from 1"),
+        ("max_tokens", "800", "a whole number from 1"),
+        ("max_tokens", None, "a whole number from 1"),
+        ("mean_tokens_out", 1.5, "a whole number from 1"),
+        ("temperature", -0.1, "a number from 0, or null"),
+        ("temperature", True, "a number from 0, or null"),
+    ],
+)
+def test_limits_are_numbers(field: str, value: object, needs: str) -> None:
+    with pytest.raises(UserError, match=rf"teacher\.limits\.solve\.{field}={value}: needs {needs}"):
+        limits_with({"solve": {field: value}})
+
+
 def test_no_prompt_quotes_a_problem_of_the_data() -> None:
     """The worked examples are ours; none of the questions in GSM8K may occur in them."""
     data = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"

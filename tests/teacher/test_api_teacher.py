@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from sei.ledger import read_ledger
 from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected, Trace
 from sei.teacher.api.client import ApiSettings
 from sei.teacher.api.prices import Price, estimate_tokens
-from sei.teacher.api.roles import LIMITS, Judgement, Roles, TypeName
+from sei.teacher.api.roles import LIMITS, Judgement, Roles, TypeName, limits_with
 from sei.teacher.api.store import Store
 from sei.teacher.api.teacher import ApiTeacher, estimate, run_name
 from sei.teacher.base import Draft, Teacher
@@ -111,6 +112,37 @@ def test_what_cannot_be_repaired_is_told_apart(tmp_path: Path, fault: str, reaso
         assert bool(result.raw) == (fault not in ("empty", "filtered"))
         assert server.get("stats")["asks"] == asks
         teacher.close()
+
+
+def test_limits_reach_the_calls_the_fingerprint_and_the_estimate(tmp_path: Path) -> None:
+    limits = {"diagnose": {"max_tokens": 77, "temperature": None, "mean_tokens_out": 5}}
+    with Running(rate=1.0, faults=["length"]) as server:
+        settings = ApiSettings(model="m", base_urls=(server.url,), price=PRICE)
+        teacher = ApiTeacher.open(
+            settings, dataset="gsm8k", store=tmp_path / "store.sqlite", run_folder=tmp_path / "run", limits=limits
+        )
+        (result,) = teacher.diagnose(mistakes(1))
+        requests = [json.loads(answer.request) for _, answer in teacher.client.store.used(teacher.client.run)]
+        teacher.close()
+    assert isinstance(result, Rejected)
+    assert (
+        result.detail == "cut off at 77 tokens and again at twice as many; teacher.limits.diagnose.max_tokens sets more"
+    )
+    assert sorted((asked["max_tokens"], asked["temperature"]) for asked in requests) == [(77, None), (154, None)]
+    plain, changed = Roles("gsm8k"), Roles("gsm8k", limits_with(limits))
+    assert teacher.fingerprint() == ApiTeacher.describe("m", changed) != ApiTeacher.describe("m", plain)
+    only_the_guess = Roles("gsm8k", limits_with({"diagnose": {"mean_tokens_out": 5}}))
+    assert ApiTeacher.describe("m", only_the_guess) == ApiTeacher.describe("m", plain)
+    assert estimate([changed.diagnose(m) for m in mistakes(2)], settings, changed).tokens_out == 10
+
+
+def test_closing_twice_closes_once(server: Running, tmp_path: Path) -> None:
+    teacher = opened(server, tmp_path)
+    teacher.diagnose(mistakes(1))
+    teacher.close()
+    teacher.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        teacher.diagnose(mistakes(1))
 
 
 def test_fenced_json_needs_no_repair(tmp_path: Path) -> None:

@@ -81,17 +81,23 @@ LIMITS: dict[RoleName, Limits] = {
 
 
 def limits_with(overrides: Mapping[str, Mapping[str, Any]]) -> dict[RoleName, Limits]:
-    """`LIMITS` with some fields of some roles replaced. Raises UserError naming an unknown role or field."""
+    """`LIMITS` with some fields of some roles replaced (`teacher.limits`). Raises UserError naming what is wrong."""
     limits = dict(LIMITS)
+    known = {field.name for field in dataclasses.fields(Limits)}
     for role, fields in overrides.items():
-        known = {field.name for field in dataclasses.fields(Limits)}
         if role not in limits or not set(fields) <= known:
             raise UserError(
                 f"teacher.limits.{role}={dict(fields)}: a role is one of {', '.join(limits)}; "
                 f"its fields are {', '.join(sorted(known))}"
             )
-        name: RoleName = role
-        limits[name] = dataclasses.replace(limits[name], **fields)
+        for name, value in fields.items():
+            free = name == "temperature" and value is None
+            kind = (int, float) if name == "temperature" else int
+            least = 0 if name == "temperature" else 1
+            if not free and (not isinstance(value, kind) or isinstance(value, bool) or value < least):
+                expected = "a number from 0, or null (not sent)" if name == "temperature" else "a whole number from 1"
+                raise UserError(f"teacher.limits.{role}.{name}={value}: needs {expected}")
+        limits[role] = dataclasses.replace(limits[role], **fields)
     return limits
 
 

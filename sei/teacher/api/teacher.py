@@ -36,12 +36,12 @@ from sei.teacher.api.roles import (
     Harvest,
     Job,
     Judgement,
-    Limits,
     PhraseGroup,
     RoleName,
     Roles,
     TypeName,
     follow_up,
+    limits_with,
 )
 from sei.teacher.api.store import Store
 from sei.teacher.api.structured import ParseError
@@ -55,6 +55,14 @@ RUN_FILE = "teacher.json"  # in the run folder: where the store is and under whi
 _COMPLAINTS = {
     "refused": "it declines to answer. The task is ordinary school mathematics",
     "empty": "it is empty",
+}
+# What a record rejected for its answer's status says, where the server gave no words of its own
+_DETAILS = {
+    "truncated": "cut off at {tokens} tokens and again at twice as many; teacher.limits.{role}.max_tokens sets more",
+    "refused": "the teacher declines to answer, twice",
+    "empty": "no text, twice",
+    "filtered": "the provider's filter withheld the answer",
+    "failed": "no answer",
 }
 
 
@@ -74,10 +82,13 @@ class ApiTeacher:
         dataset: Dataset,
         store: Path,
         run_folder: Path,
-        limits: Mapping[RoleName, Limits] = LIMITS,
+        limits: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Self:
-        """A teacher whose calls are charged to `run_folder`, in all its processes and restarts."""
-        roles = Roles(dataset, limits)
+        """A teacher whose calls are charged to `run_folder`, in all its processes and restarts.
+
+        `limits` replaces fields of `LIMITS` by role, as `teacher.limits` does: {"diagnose": {"max_tokens": 800}}.
+        """
+        roles = Roles(dataset, limits_with(limits or {}))
         opened = Store(store)
         return cls(Client(settings, opened, run_name(run_folder, store)), roles)
 
@@ -233,14 +244,18 @@ class ApiTeacher:
         return results
 
     def close(self) -> None:
-        self.client.close()
-        self.client.store.close()
+        """Close connections and store; a second call does nothing."""
+        try:
+            self.client.close()
+        finally:
+            self.client.store.close()
 
 
 def _outcome(job: Job[T], answer: Answer) -> tuple[str, T | Rejected]:
     """An answer's text, and what it is read as."""
     if answer.status != "ok":
-        return answer.text, Rejected.make(job.source_id, answer.status, answer.error, answer.text)
+        detail = answer.error or _DETAILS[answer.status].format(tokens=job.request.max_tokens, role=job.request.stage)
+        return answer.text, Rejected.make(job.source_id, answer.status, detail, answer.text)
     try:
         return answer.text, job.read(answer.text)
     except ParseError as error:
