@@ -63,6 +63,40 @@ def student_traces(
     return Output(kept, received=len(mistakes), rejected=rejected)
 
 
+def student_thoughts(
+    mistakes: Sequence[Mistake],
+    truths: Sequence[Diagnosis | Trace],
+    engine: Engine,
+    thoughts: Thoughts,
+    sampling: Sampling,
+) -> Output[Trace]:
+    """The student's traces of the steps that `truths` name as wrong, asked with the very prompt of preference training.
+
+    A student that calls every step right leaves no thought to learn from; told which step is wrong, it writes one. For
+    pairs alone: `locate` would be told the answer. Rejected as in `student_traces`, and `no_step_to_point_at`.
+    """
+    step_of = {truth.mistake_id: truth.step for truth in truths}
+    rejected: list[Rejected] = []
+    asked: list[tuple[Mistake, list[str]]] = []
+    for mistake in mistakes:
+        steps, step = thoughts.steps(mistake.output), step_of.get(mistake.id, 0)
+        if 0 < step <= len(steps):
+            asked.append((mistake, steps[: step - 1]))
+        else:
+            rejected.append(Rejected.make(mistake.id, "no_step_to_point_at"))
+    prompts = [thoughts.thought_prompt(mistake.question, right) for mistake, right in asked]
+    queries = [Query(prompt, mistake.question) for prompt, (mistake, _) in zip(prompts, asked, strict=True)]
+    kept = []
+    for (mistake, right), answers in zip(asked, engine.complete(queries, sampling), strict=True):
+        named = [dataclasses.replace(one, text=thoughts.named(len(right) + 1) + one.text) for one in answers]
+        result = _student_trace(mistake, named, len(right) + 1, thoughts)
+        if isinstance(result, Trace):
+            kept.append(result)
+        else:
+            rejected.append(result)
+    return Output(kept, received=len(mistakes), rejected=rejected)
+
+
 def _student_trace(mistake: Mistake, answers: Sequence[Completion], steps: int, thoughts: Thoughts) -> Trace | Rejected:
     if not answers:  # a recorded engine that has none for it
         return Rejected.make(mistake.id, "no_attempt")

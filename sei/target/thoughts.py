@@ -105,7 +105,12 @@ class Thoughts:
         """The response to `check`: where the solution goes wrong, or that it does not."""
         if trace.step == 0:
             return ALL_RIGHT
-        return f"{_named(trace.step)}{cls.thought(trace)}\n{enclose('Answer', trace.answer)}"
+        return f"{cls.named(trace.step)}{cls.thought(trace)}\n{enclose('Answer', trace.answer)}"
+
+    @staticmethod
+    def named(step: int) -> str:
+        """The line that names the wrong step: the start of a `check_response`, the end of a `thought_prompt`."""
+        return f"Step {step}.\n"
 
     @staticmethod
     def read_check(text: str) -> Check | Malformed:
@@ -114,7 +119,7 @@ class Thoughts:
 
     def thought_prompt(self, question: str, right_steps: Sequence[str]) -> str:
         """The prompt of preference training: problem and right steps; the step after them is said to be the wrong one."""
-        return self.check(question, right_steps) + _named(len(right_steps) + 1)
+        return self.check(question, right_steps) + self.named(len(right_steps) + 1)
 
     @staticmethod
     def thought(trace: Trace) -> str:
@@ -134,10 +139,6 @@ class Thoughts:
 
     def _load(self, name: str) -> prompts.Prompt:
         return prompts.load(f"target/{self.style}/{name}")
-
-
-def _named(step: int) -> str:
-    return f"Step {step}.\n"
 
 
 _CHECK_TAG = re.compile(r"<(/?)(Cause|Correction|Answer|Key|Generalized|Step[0-9]{1,4})>")

@@ -15,7 +15,7 @@ from sei.stages.inspect import inspect
 from sei.stages.pair import Kind, pairs
 from sei.stages.second import BETWEEN, second_pass
 from sei.stages.template import template
-from sei.stages.trace import as_solutions, locate, student_traces, trace
+from sei.stages.trace import as_solutions, locate, student_thoughts, student_traces, trace
 from sei.target.engine import Completion, Query, Sampling
 from sei.target.thoughts import ALL_RIGHT, Thoughts
 from sei.teacher.review import Inspection, Revision
@@ -254,6 +254,24 @@ def test_the_student_is_shown_the_steps_and_not_the_gold_solution() -> None:
     student_traces([mistake()], ScriptedEngine(lambda query: seen.append(query.prompt) or ALL_RIGHT), THOUGHTS, GREEDY)
     assert f"Step 1: {RIGHT_STEP}\nStep 2: {WRONG_STEP}\n" in seen[0]
     assert "10" not in seen[0]
+
+
+def test_a_student_told_the_step_writes_its_thought_after_the_prompt_of_the_pair() -> None:
+    names = ("mistake-1", "malformed", "untold", "beyond")
+    mistakes = [dataclasses.replace(mistake(name), question=name) for name in names]
+    truths = [teacher_trace(names[0]), teacher_trace(names[1]), teacher_trace(names[3], step=3)]
+    texts = {"mistake-1": THOUGHTS.thought(student_trace()) + "\n<Answer>24</Answer>", "malformed": "Hm."}
+    prompts: list[str] = []
+    engine = ScriptedEngine(lambda query: prompts.append(query.prompt) or texts[query.question])
+    result = student_thoughts(mistakes, truths, engine, THOUGHTS, GREEDY)
+    assert engine.batches == 1
+    assert list(result.records) == [student_trace()]
+    assert reasons(result) == {
+        "malformed": "malformed", "untold": "no_step_to_point_at", "beyond": "no_step_to_point_at",
+    }  # fmt: skip
+    (pair,) = pairs(mistakes[:1], truths[:1], result.records, THOUGHTS, "thought", style="gsm8k").records
+    assert pair.prompt == prompts[0]
+    assert texts["mistake-1"].startswith(pair.rejected)
 
 
 def test_locate_correctness_and_correction_accuracy_have_their_denominators() -> None:
