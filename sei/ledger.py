@@ -18,14 +18,17 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sei.errors import UserError
+from sei.teacher.api.roles import LIMITS
 from sei.teacher.api.store import Store, StoredAnswer
 from sei.teacher.api.teacher import RUN_FILE
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass
@@ -121,38 +124,67 @@ def _read_json(path: Path) -> Any:
 
 
 def show(ledger: Ledger) -> None:
-    """Print the tables."""
+    """Print the tables: stages in the order of the flow, error types by what they cost."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    parts = [
-        ("stage", ledger.stages, lambda key: key),
-        ("error type", ledger.error_types, lambda key: ledger.names.get(key, key)),
-    ]
-    for title, sums, name in parts:
-        if not sums:
-            continue
-        table = Table(title=f"Teacher's cost by {title}, run {ledger.run}")
-        by_type = title == "error type" and bool(ledger.fixed_by_type)
-        for column in (title, "calls", "unusable", "tokens in", "tokens out", "$ used", "$ paid"):
-            table.add_column(column, justify="left" if column == title else "right")
-        if by_type:
-            table.add_column("test mistakes", justify="right")
-            table.add_column("$ per mistake fixed", justify="right")
-        for key, total in sums.items():
-            more = _fixed_cells(ledger.fixed_by_type.get(key)) if by_type else []
-            table.add_row(name(key), *_cells(total), *more)
-        if title == "stage":
-            table.add_section()
-            table.add_row("all", *_cells(ledger.total))
+    table = Table(title=f"Teacher's cost by stage, run {ledger.run}", title_justify="left")
+    _columns(table, "stage", "calls", "unusable", "tokens in", "tokens out", "$ used", "$ paid")
+    order = list(LIMITS)
+    for stage in sorted(ledger.stages, key=lambda name: (order.index(name) if name in order else len(order), name)):
+        table.add_row(stage, *_cells(ledger.stages[stage], whole=True))
+    table.add_section()
+    table.add_row("all", *_cells(ledger.total, whole=True))
+    console.print(table)
+    if ledger.error_types:
+        table = Table(title="Of it, calls for one error type (the others serve all types)", title_justify="left")
+        _columns(table, "error type", "calls", "tokens", "$ used")
+        if ledger.fixed_by_type:
+            _columns(table, "test mistakes", "$ per mistake fixed")
+        by_cost = sorted(ledger.error_types.items(), key=lambda item: (-item[1].used_usd, item[0]))
+        for type_id, total in by_cost:
+            more = _fixed_cells(ledger.fixed_by_type.get(type_id)) if ledger.fixed_by_type else []
+            table.add_row(ledger.names.get(type_id, type_id), *_cells(total), *more)
         console.print(table)
-    if ledger.fixed is not None:
-        mistakes, dollars = _fixed_cells(ledger.fixed)
-        console.print(f"test mistakes {mistakes}; US dollars per mistake fixed: {dollars}", markup=False)
+    for line in notes(ledger):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _cells(total: Sum) -> Iterable[str]:
+def notes(ledger: Ledger) -> list[str]:
+    """What the tables do not say by themselves, a sentence a line."""
+    total, fixed = ledger.total, ledger.fixed
+    lines = ["unusable: answers cut off, refused, empty or filtered; each but a filtered one was asked for once more."]
+    if total.paid_usd < total.used_usd:
+        lines.append(
+            f"$ used is what all these answers cost; this run paid ${total.paid_usd:.4f} of it, the rest lay in the store."
+        )
+    if total.tokens_in and not total.used_usd:
+        lines.append(
+            "Dollars are 0 because no price was known when these answers came (or it was 0): the tokens hold. Set "
+            "teacher.price.input and teacher.price.output, in US dollars per million tokens, before a run."
+        )
+    if fixed is None:
+        lines.append("Dollars per mistake fixed: not yet, no evaluation after training is in results.json.")
+    elif fixed.usd_per_mistake is None:
+        lines.append(f"Test mistakes before -> after training: {fixed.before} -> {fixed.after}, so none was fixed.")
+    else:
+        lines.append(
+            f"Test mistakes before -> after training: {fixed.before} -> {fixed.after}. Dollars per mistake fixed: "
+            f"{total.used_usd:.4f} / {fixed.before - fixed.after} = {fixed.usd_per_mistake:.4f}"
+        )
+    return lines
+
+
+def _columns(table: Table, *names: str) -> None:
+    for name in names:
+        table.add_column(name, justify="left" if name in ("stage", "error type") else "right")
+
+
+def _cells(total: Sum, *, whole: bool = False) -> list[str]:
+    """Calls, tokens and dollars; with `whole` tokens apart, unusable answers, and what this run itself paid."""
+    if not whole:
+        return [f"{total.calls:,}", f"{total.tokens_in + total.tokens_out:,}", f"{total.used_usd:.4f}"]
     counts = (total.calls, total.unusable, total.tokens_in, total.tokens_out)
     return [*(f"{count:,}" for count in counts), f"{total.used_usd:.4f}", f"{total.paid_usd:.4f}"]
 

@@ -242,8 +242,20 @@ def test_a_missing_key_names_the_variable(store: Store, monkeypatch: pytest.Monk
 
 def test_nobody_there_is_said_soon(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sei.teacher.api.client._NEVER_UP_S", 0.5)
-    with pytest.raises(UserError, match=r"no answer from http://127\.0\.0\.1:9/v1"):
+    with pytest.raises(UserError, match=r"no answer from http://127\.0\.0\.1:9/v1.*fault: connection: "):
         ask(store, [request(n) for n in range(30)], "http://127.0.0.1:9/v1")
+
+
+def test_a_silent_server_and_a_lost_connection_are_told_apart(store: Store) -> None:
+    def said(**options: Any) -> str:
+        with Running(rate=1.0, hang_s=0.6, **options) as server:
+            client = Client(settings(server.url, timeout_s=0.2, max_attempts=1), store, "run-1")
+            (answer,) = client.ask_many([request(1)])
+            client.close()
+            return answer.error
+
+    assert "the last: no answer within 0.2 s" in said(faults=["timeout"])
+    assert "the last: connection: " in said(faults=["reset"])
 
 
 def test_a_second_process_waits_for_the_first_and_does_not_ask(store: Store) -> None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from sei.ledger import read_ledger
 from sei.run import run
+from sei.teacher.api.client import BudgetExceeded
 from tests.teacher.fault_server import Running
 from tests.test_config import composed
-from tests.test_run import SMALL, artifacts, gsm8k_row, recorded, small
+from tests.test_run import SMALL, artifacts, gsm8k_row, recorded, small, write_jsonl
+
+ROOT = Path(__file__).parents[2]
 
 
 def wrong_attempts() -> list[dict[str, str]]:
@@ -53,3 +63,78 @@ def test_no_key_reaches_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"sk-secret-of-the-test" not in path.read_bytes(), path
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "done"
+
+
+def many_wrong_attempts(tmp_path: Path, count: int) -> tuple[str, ...]:
+    """Overrides of a run that mines `count` mistakes from recorded attempts."""
+    overrides = recorded(tmp_path, *wrong_attempts())
+    rows = [gsm8k_row(number) for number in range(100, 100 + count)]
+    write_jsonl(tmp_path / "data" / "train.jsonl", *rows)
+    write_jsonl(tmp_path / "attempts.jsonl", *[{"question": row["question"], "solution": "#### 1"} for row in rows])
+    return (*overrides, "teacher=local", "teacher.model=m")
+
+
+def test_a_budget_stops_before_the_call_that_would_exceed_it_and_more_of_it_goes_on(tmp_path: Path) -> None:
+    overrides = (*many_wrong_attempts(tmp_path, 60), "teacher.price.input=10", "teacher.price.output=100")
+    with Running() as server:
+        overrides = (*overrides, f"teacher.base_url={server.url}")
+        with pytest.raises(BudgetExceeded, match=r"teacher\.budget_usd=0\.3: .*run the same command with a higher"):
+            small(tmp_path, *overrides, "teacher.budget_usd=0.3")
+        asked = server.get("stats")["asks"]
+        assert 0 < asked < 60
+        status = json.loads((tmp_path / "run" / "status.json").read_text())
+        assert status["status"] == "failed"
+        assert "teacher.budget_usd=0.3" in status["error"]
+        paid = read_ledger(tmp_path / "run").total
+        assert (paid.calls, paid.paid_usd) == (asked, paid.used_usd)
+        assert 0.2 < paid.paid_usd <= 0.3
+
+        small(tmp_path, *overrides, "teacher.budget_usd=20")
+        log = server.get("log")
+        assert len(log) == len({key for _, key, _ in log}), "no call is repeated"
+        whole = read_ledger(tmp_path / "run").total
+        assert whole.calls == len(log) > asked
+        assert whole.paid_usd == pytest.approx(whole.used_usd), "both halves were paid by this run"
+
+
+def test_an_endpoint_that_dies_in_mid_run_changes_no_artifact(tmp_path: Path) -> None:
+    overrides = many_wrong_attempts(tmp_path, 150)
+    with Running() as calm:
+        small(tmp_path, *overrides, f"teacher.base_url={calm.url}", folder="calm", cache="a")
+    with Running(latency_s=0.05) as one, Running(latency_s=0.05) as two:
+
+        def kill_the_second() -> None:
+            while two.get("stats")["answered"] < 10:
+                time.sleep(0.005)
+            two.process.kill()
+
+        threading.Thread(target=kill_the_second).start()
+        more = (f"teacher.base_url=[{one.url},{two.url}]", "teacher.max_concurrency=8")
+        small(tmp_path, *overrides, *more, folder="one_died", cache="b")
+        assert two.process.poll() is not None
+        assert one.get("stats")["answered"] > 80
+    assert artifacts(tmp_path / "calm") == artifacts(tmp_path / "one_died")
+
+
+def test_ctrl_c_saves_what_is_in_flight_and_the_same_command_asks_only_for_the_rest(tmp_path: Path) -> None:
+    overrides = (*SMALL, *many_wrong_attempts(tmp_path, 60), "teacher.max_concurrency=8", "logger=none")
+    with Running(latency_s=0.4) as server:
+        command = [
+            sys.executable, "train.py", *overrides, f"teacher.base_url={server.url}",
+            f"cache_dir={tmp_path / 'cache'}", f"hydra.run.dir={tmp_path / 'run'}",
+        ]  # fmt: skip
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while server.get("stats")["in_flight"] < 8:
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode != 0
+        assert "calls in flight were saved, the same command goes on" in said
+        stats = server.get("stats")
+        assert stats["asks"] == stats["answered"] == read_ledger(tmp_path / "run").total.calls < 60
+
+        server.set(latency_s=0.0)
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+        log = server.get("log")
+        assert len(log) == len({key for _, key, _ in log}) == read_ledger(tmp_path / "run").total.calls > 60

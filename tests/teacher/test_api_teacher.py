@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sei.errors import UserError
-from sei.ledger import read_ledger
+from sei.ledger import Fixed, Ledger, Sum, notes, read_ledger
 from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected, Trace
 from sei.teacher.api.client import ApiSettings
 from sei.teacher.api.prices import Price, estimate_tokens
@@ -250,6 +250,20 @@ def test_the_ledger_command(server: Running, tmp_path: Path) -> None:
     assert json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)["stages"]
     with pytest.raises(UserError, match=r"holds no teacher\.json"):
         read_ledger(tmp_path)
+
+
+def test_the_ledger_says_what_its_tables_do_not() -> None:
+    def said(used: float, paid: float, fixed: Fixed | None) -> str:
+        total = Sum(calls=2, tokens_in=10, tokens_out=5, used_usd=used, paid_usd=paid)
+        return "\n".join(notes(Ledger("run", total, {}, {}, {}, fixed, {})))
+
+    assert "Dollars are 0 because no price was known" in said(0.0, 0.0, None)
+    assert "not yet, no evaluation after training" in said(0.0, 0.0, None)
+    assert "this run paid $0.5000 of it, the rest lay in the store" in said(2.0, 0.5, None)
+    assert "because no price" not in said(2.0, 2.0, None)
+    assert "paid" not in said(2.0, 2.0, None)
+    assert "9 -> 5. Dollars per mistake fixed: 2.0000 / 4 = 0.5000" in said(2.0, 2.0, Fixed(9, 5, 0.5))
+    assert "5 -> 9, so none was fixed" in said(2.0, 2.0, Fixed(5, 9, None))
 
 
 def test_a_store_that_is_gone_is_said(tmp_path: Path) -> None:

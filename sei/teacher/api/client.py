@@ -463,12 +463,12 @@ class Client:
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 return await call
-        except (TimeoutError, openai.APITimeoutError) as error:
+        except TimeoutError as error:
             raise Transient(f"no answer within {self.settings.timeout_s:g} s") from error
         except openai.APIStatusError as error:
             raise self._sorted(error) from error
-        except openai.APIConnectionError as error:
-            raise Transient(f"connection: {error.__cause__ or error}") from error
+        except openai.APIConnectionError as error:  # the aiohttp transport calls a refused connection a timeout too
+            raise Transient(f"connection: {str(error.__cause__ or '') or error}") from error
 
     def _sorted(self, error: openai.APIStatusError) -> Exception:
         """What an HTTP error status means for us: wait, give this request up, or stop the run."""

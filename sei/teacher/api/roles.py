@@ -63,16 +63,17 @@ class Limits:
 
 # Ours. Temperature 0 where one answer is right, 0.8 where variety is wanted; a synthesize reply holds 20 problems of
 # about 200 tokens. The means are the lengths of such replies as we would write them, replaced by what the store knows.
+# In the order of the flow, in which the ledger shows them.
 LIMITS: dict[RoleName, Limits] = {
     "solve": Limits(1024, 0.0, 250),
     "diagnose": Limits(512, 0.0, 90),
     "correct": Limits(1024, 0.0, 180),
     "evolve": Limits(512, 0.8, 100),
-    "synthesize": Limits(8192, 0.8, 4000),
     "cluster_seed": Limits(8192, 0.0, 2200),  # copies about 100 phrases of 15 tokens
     "cluster_extend": Limits(8192, 0.0, 2200),
     "cluster_merge": Limits(2048, 0.0, 300),
     "name_type": Limits(512, 0.0, 90),
+    "synthesize": Limits(8192, 0.8, 4000),
     "template": Limits(2048, 0.0, 500),
     "trace": Limits(1024, 0.0, 200),
     "inspect": Limits(1024, 0.0, 80),
