@@ -114,12 +114,19 @@ def test_every_record_is_accounted_for_when_repairs_fail_too(tmp_path: Path) -> 
     assert 400 - 20 * whole_calls <= usable + missing <= 400
 
 
-def diagnose_to_file(url: str, folder: Path, count: int) -> None:
-    """What the killed process runs."""
+def ask_to_file(url: str, folder: Path, count: int) -> None:
+    """What the killed process runs: nine diagnoses to one synthesis call, `count` in all."""
     asked = teacher(url, folder, timeout_s=2.0)
-    results = asked.diagnose(mistakes(count))
+    results = asked.diagnose(mistakes(count - count // 10))
+    harvests = asked.synthesize(wishes(count // 10))
     asked.close()
     rows = [[r.mistake_id, "ok"] if isinstance(r, Diagnosis) else [r.source_id, r.reason] for r in results]
+    for wish, harvest in zip(wishes(count // 10), harvests, strict=True):
+        missing = [r.reason for r in harvest if isinstance(r, Rejected) and r.reason == "missing"]
+        whole = [r.reason for r in harvest if isinstance(r, Rejected) and r.reason in REASONS and len(harvest) == 1]
+        usable = sum(isinstance(item, Draft) for item in harvest)
+        assert whole or usable + len(missing) == wish.count
+        rows.append([wish.error_type_id, (whole or missing or ["ok"])[0]])
     (folder / "results.json").write_text(json.dumps(rows))
 
 
@@ -134,7 +141,7 @@ def stored(path: Path) -> int:
 
 
 def run_with_kills(server: Running, folder: Path, count: int, kills: int) -> None:
-    """Run `diagnose_to_file` in a process, SIGKILL it `kills` times as answers accumulate, then let it finish."""
+    """Run `ask_to_file` in a process, SIGKILL it `kills` times as answers accumulate, then let it finish."""
     command = [sys.executable, "-m", "tests.teacher.test_api_faults", server.url, str(folder), str(count)]
     for kill in range(kills + 1):
         process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
@@ -151,8 +158,9 @@ def run_with_kills(server: Running, folder: Path, count: int, kills: int) -> Non
 def check_kills(server: Running, folder: Path, count: int) -> tuple[Counter[str], list[Any]]:
     """Assert what must hold after `run_with_kills`; returns results by outcome and the server's log."""
     results = json.loads((folder / "results.json").read_text())
-    assert [source for source, _ in results] == [mistake.id for mistake in mistakes(count)]
-    assert {outcome for _, outcome in results} <= REASONS | {"ok"}
+    sources = [mistake.id for mistake in mistakes(count - count // 10)]
+    assert [source for source, _ in results] == sources + [wish.error_type_id for wish in wishes(count // 10)]
+    assert {outcome for _, outcome in results} <= REASONS | {"ok", "missing"}
     log = server.get("log")
     assert asked_after_success(folder / "store.sqlite", log) == []
     return Counter(outcome for _, outcome in results), log
@@ -201,13 +209,16 @@ def fault_table(path: Path, log: Sequence[tuple[int, str, str]], results: Sequen
             fate = "asked again, answered" if key in answers else "not answered"
             table.setdefault(outcome, Counter())[fate] += 1
     for key, (prompt, request) in answers.items():
-        first = not prompt.endswith("+") and '"max_tokens": 512' in request  # no repair, no second try at full length
+        # no repair, no second try at full length
+        first = not prompt.endswith("+") and ('"max_tokens": 512' in request or '"max_tokens": 8192' in request)
         if spoiled.get(key) and first:
-            number = request.split("Problem ", 1)[1].split(":", 1)[0]
-            fate = final[f"mistake-{number}"]
+            if prompt.startswith("teacher/synthesize"):
+                fate = final[f"type-{request.split('Name ', 1)[1].split(':', 1)[0]}"]
+            else:
+                fate = final[f"mistake-{request.split('Problem ', 1)[1].split(':', 1)[0]}"]
             table.setdefault(spoiled[key], Counter())["mended" if fate == "ok" else f"rejected: {fate}"] += 1
     return {fault: dict(fates) for fault, fates in table.items()}
 
 
 if __name__ == "__main__":
-    diagnose_to_file(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    ask_to_file(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

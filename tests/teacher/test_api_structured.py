@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from sei.teacher.api.roles import ProblemsReply, TypeNameReply
 from sei.teacher.api.structured import ParseError, find_object, mend_latex, parse, schema_text
 
 
@@ -80,3 +81,9 @@ def test_the_schema_is_strict_and_keeps_a_field_named_title() -> None:
     assert schema["required"] == ["step", "title"]
     assert schema["additionalProperties"] is False
     assert schema["properties"]["title"] == {"type": "string"}
+
+
+def test_the_teacher_is_not_shown_our_docstrings() -> None:
+    schema = json.loads(schema_text(ProblemsReply))
+    assert "description" not in schema
+    assert json.loads(schema_text(TypeNameReply))["properties"]["description"] == {"type": "string"}, "a field of it"

@@ -99,7 +99,7 @@ def schema_text(model: type[BaseModel]) -> str:
 
 
 def _plain(node: Any, *, names: bool = False) -> Any:
-    """`node` without titles and defaults, every property required. `names`: the keys are property names."""
+    """`node` without titles, defaults and our docstrings, every property required. `names`: keys are property names."""
     if isinstance(node, list):
         return [_plain(item) for item in node]
     if not isinstance(node, dict):
@@ -109,7 +109,7 @@ def _plain(node: Any, *, names: bool = False) -> Any:
     kept = {
         key: _plain(value, names=key in ("properties", "$defs"))
         for key, value in node.items()
-        if key not in ("title", "default")
+        if key not in ("title", "default", "description")
     }
     if "properties" in kept:
         kept["required"] = list(kept["properties"])
