@@ -331,9 +331,10 @@ class PreferenceModule(PlannedModule):
         """
         assert self.model is not None
         trainer, device = self.trainer, self.trainer.strategy.root_device
+        trainer.precision_plugin.convert_module(self.model)  # as training will (bf16-true); in place
         self.model.eval()
         count = 1 + max(one.number for step in self.steps for one in step)
-        table = torch.zeros(count, 2, device=device)
+        table = torch.zeros(count, 2, dtype=torch.float32, device=device)
         seen: set[int] = set()
         for step in self.steps:
             if seen.issuperset(one.number for one in step):

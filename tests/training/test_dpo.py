@@ -87,7 +87,7 @@ class Watch(lightning.Callback):
             raise RuntimeError("crash")
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
 def test_first_loss_is_ln_2_exactly_and_training_learns_the_preference(
     base: Path, adapter: Path, tmp_path: Path, precision: str
 ) -> None:
