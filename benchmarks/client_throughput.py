@@ -1,8 +1,9 @@
 """How fast the teacher client asks: 64 calls in flight against a server that answers in 50 ms.
 
 Purpose: prints calls/s and CPU time per call of the client (store, claims and budget on), of the same without its HTTP,
-of the bare `openai` package, and of a bare socket loop, which is the most this machine and the server give; with
-`--profile` also where the client's time goes. The ideal is in_flight / latency = 1,280 calls/s. Asserts nothing.
+of the `openai` package used as its manual says, and of a bare socket loop, which is the most this machine and the server
+give; with `--profile` also where the client's time goes. The ideal is in_flight / latency = 1,280 calls/s. Asserts
+nothing. Client and server share the machine: on two busy cores compare with the bare sockets, not with the ideal.
 
 Example::
 

@@ -9,9 +9,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from sei.errors import UserError
@@ -200,6 +202,44 @@ def test_a_server_without_schemas_is_asked_in_words_and_the_key_does_not_change(
 def test_both_names_of_the_token_limit_are_spoken(store: Store, field: str) -> None:
     with Running(refused_field=field) as server:
         assert all(ask(store, [request(n) for n in range(20)], server.url))
+
+
+def test_requests_go_out_as_the_package_sends_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, dict[str, str], Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+            message = {"role": "assistant", "content": "vier \u2713"}
+            reply = json.dumps({"choices": [{"message": message}]}, ensure_ascii=False).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/prefix/v1"
+        assert ask(store, [request(1)], url) == ["vier \u2713"]
+        body = {"model": "m", "messages": [{"role": "user", "content": request(1).text.strip()}]}
+        openai.OpenAI(base_url=url).post("/chat/completions", cast_to=str, body=body)
+        server.shutdown()
+    (path, ours, sent), (their_path, theirs, _) = seen
+    assert path == their_path == "/prefix/v1/chat/completions"
+    assert ours["authorization"] == "Bearer sk-of-the-test"
+    assert ours["openai-project"] == "project"
+    assert sent["messages"] == body["messages"]
+    own = {"x-client-request-id"}
+    about_itself = {"x-stainless-retry-count", "x-stainless-read-timeout"}
+    assert ours.keys() - own == theirs.keys() - about_itself
+    differ = {"user-agent", "x-stainless-async", "content-length", "host", "accept-encoding"}
+    assert all(ours[name] == theirs[name] for name in ours.keys() - own - differ)
 
 
 def test_requests_that_are_all_refused_stop_the_run(store: Store) -> None:

@@ -14,9 +14,9 @@ from sei.teacher.api.client import ApiSettings
 from sei.teacher.api.teacher import ApiTeacher
 from sei.workspace import read_records
 from tests.teacher.fault_server import Running
-from tests.teacher.test_api_run import wrong_attempts
+from tests.teacher.test_api_run import kept, wrong_attempts
 from tests.test_config import composed
-from tests.test_run import artifacts, recorded, small
+from tests.test_run import recorded, small
 
 PHRASES = Path(__file__).parents[2] / "../shared/data/keyphrases/gpt4o_gsm8k.txt"
 
@@ -32,7 +32,7 @@ def test_a_run_with_faults_forms_the_types_of_a_run_without(tmp_path: Path, kind
     word = "Slips:" if kind == "llm" else "Weakness"
     assert types
     assert all(kind_.name.startswith(word) for kind_ in types), "the teacher's names, in divided types too"
-    assert artifacts(tmp_path / "calm") == artifacts(tmp_path / "faulty")
+    assert kept(tmp_path / "calm") == kept(tmp_path / "faulty")
 
 
 def test_a_teacher_that_writes_is_needed() -> None:
