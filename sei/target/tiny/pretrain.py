@@ -2,8 +2,9 @@
 
 Place in the flow: run once by us, and by anyone who doubts the shipped weights. Trains the tokenizer and a LLaMA of
 0.7M parameters on the arithmetic world's pretraining stream, in the very formats that recipes use later: solving
-without and with one demonstration, and correcting a wrong solution. Writes a Hugging Face folder (config, tokenizer,
-safetensors) with `pretraining.json`: the settings, the seconds, and the measured accuracies.
+without and with one demonstration, solving by a thought template, checking a solution, and correcting a wrong one.
+Writes a Hugging Face folder (config, tokenizer, safetensors) with `pretraining.json`: the settings, the seconds, and
+the measured accuracies.
 
 With the same seed and number of threads the same kind of CPU gives the same weights; another kind adds up its matrix
 products in another order, so there only the accuracies agree.
@@ -34,10 +35,13 @@ from sei.data import arithmetic
 from sei.data.arithmetic.corrupt import corrupt
 from sei.data.arithmetic.generate import IN_DOMAIN, stories
 from sei.data.arithmetic.story import Operation, Step, Story, Value
-from sei.records import Problem, Verdict
+from sei.records import Problem, Rejected, Verdict
 from sei.target.engine import Query, Sampling
 from sei.target.formats import Formats
+from sei.target.thoughts import ALL_RIGHT, Check, Thoughts
 from sei.target.tiny.tokenizer import train_tokenizer
+from sei.teacher.symbolic.template import KINDS, template
+from sei.templates import make_trace, write
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from sei.target.hf import HFEngine
 
 FORMATS = Formats("plain")
+THOUGHTS = Thoughts("plain", "xml")
 CORRECTION = re.compile(
     r"Step (?P<step>\d+)\.\nExplanation: [^\n]+\nCorrect Solution:\n\{\n(?:\.\.\.\n)?(?:Step \d+: [^\n]+\n)+"
     r"#### (?P<answer>\d+)\n\}"
@@ -60,15 +65,17 @@ class Settings:
     """Everything the weights depend on. All values are ours, tuned on validation problems."""
 
     seed: int = 0
-    steps: int = 5000
+    steps: int = 6000
     tokens_per_step: int = 1024  # prompts, responses and padding together, at most
     learning_rate: float = 3e-3
     warmup_steps: int = 100
     weight_decay: float = 0.05
-    drill_share: float = 0.25
-    one_shot_share: float = 0.15
+    drill_share: float = 0.2
+    one_shot_share: float = 0.1
     same_family_share: float = 0.6  # of the demonstrations; the others are of any family
     correction_share: float = 0.1
+    template_share: float = 0.15
+    check_share: float = 0.1
     threads: int = 1  # two gain little at this size, and lose much where other processes want the cores
 
 
@@ -77,14 +84,24 @@ def rows(settings: Settings) -> Iterator[Row]:
     rng = random.Random(settings.seed)
     last_of_family: dict[str, Story] = {}
     last: Story | None = None
-    shares = [settings.drill_share, settings.correction_share, settings.one_shot_share]
-    shares.append(1 - sum(shares))
+    shares = {
+        "drill": settings.drill_share,
+        "correction": settings.correction_share,
+        "template": settings.template_share,
+        "check": settings.check_share,
+        "one_shot": settings.one_shot_share,
+    }
+    shares["solve"] = 1 - sum(shares.values())
     for story in arithmetic.pretraining_stories(settings.seed):
-        kind = rng.choices(("drill", "correction", "one_shot", "solve"), shares)[0]
+        kind = rng.choices(list(shares), list(shares.values()))[0]
         if kind == "drill":
             yield drill_row(rng)
         elif kind == "correction":
             yield correction_row(story, rng)
+        elif kind == "template":
+            yield template_row(story, rng)
+        elif kind == "check":
+            yield check_row(story, rng)
         elif kind == "one_shot" and last is not None:
             same = rng.random() < settings.same_family_share
             example = last_of_family.get(story.family, last) if same else last
@@ -125,6 +142,25 @@ def correction_row(story: Story, rng: random.Random) -> Row:
         FORMATS.correct(story.question, wrong.lines),
         FORMATS.correct_response(wrong.step, wrong.explanation, steps, str(story.results[-1])),
     )
+
+
+def template_row(story: Story, rng: random.Random) -> Row:
+    """A thought template, as the symbolic teacher writes it where it takes any kinds of steps for hard."""
+    hard = rng.sample(KINDS, rng.randint(0, len(KINDS)))
+    written = template(story.problem("train"), hard)
+    if isinstance(written, Rejected):
+        return FORMATS.solve(story.question), FORMATS.solve_response(story.solution, str(story.results[-1]))
+    return THOUGHTS.solve(story.question), write(written, THOUGHTS.template_style)
+
+
+def check_row(story: Story, rng: random.Random) -> Row:
+    """A check of a right solution, or of a corrupted one with the cause and the correction."""
+    if rng.random() < 0.5:
+        return THOUGHTS.check(story.question, story.lines), ALL_RIGHT
+    wrong = corrupt(story, rng)
+    correction = "\n".join(story.lines[wrong.step - 1 :])
+    trace = make_trace("", "teacher", wrong.step, wrong.explanation, correction, str(story.results[-1]))
+    return THOUGHTS.check(story.question, wrong.lines), THOUGHTS.check_response(trace)
 
 
 def batches(settings: Settings, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -223,6 +259,15 @@ def accuracy(engine: HFEngine, problems: Sequence[Problem], prompts: Sequence[st
     ]
 
 
+def templates(engine: HFEngine, problems: Sequence[Problem]) -> list[bool]:
+    """Whether the answer of the template that is written for each problem is the problem's answer."""
+    queries = [Query(THOUGHTS.solve(problem.question), problem.question) for problem in problems]
+    return [
+        answers.grade(THOUGHTS.read_answer(only.text), problem.answer) == Verdict.CORRECT
+        for [only], problem in zip(engine.complete(queries, Sampling(max_new_tokens=320)), problems, strict=True)
+    ]
+
+
 def corrections(engine: HFEngine, size: int) -> dict[str, float]:
     """What becomes of corrupted solutions of test problems: shares that are well formed, that name the wrong step,
     and that reach the right answer."""
@@ -248,6 +293,27 @@ def corrections(engine: HFEngine, size: int) -> dict[str, float]:
     }
 
 
+def checks(engine: HFEngine, size: int) -> dict[str, float]:
+    """What becomes of checks of test problems' solutions: right ones that are found right, corrupted ones whose wrong step
+    is named and whose correction reaches the answer."""
+    rng = random.Random(0)
+    told = list(itertools.islice(stories(IN_DOMAIN, "test", "checks"), size))
+    wrongs = [corrupt(story, rng) for story in told]
+    shown = [story.lines for story in told] + [wrong.lines for wrong in wrongs]
+    queries = [
+        Query(THOUGHTS.check(story.question, lines), story.question)
+        for story, lines in zip([*told, *told], shown, strict=True)
+    ]
+    found = [THOUGHTS.read_check(only.text) for [only] in engine.complete(queries, Sampling(max_new_tokens=200))]
+    of_wrong = list(zip(found[size:], wrongs, told, strict=True))
+    return {
+        "right_found_right": sum(isinstance(one, Check) and one.step == 0 for one in found[:size]) / size,
+        "right_step": sum(isinstance(one, Check) and one.step == wrong.step for one, wrong, _ in of_wrong) / size,
+        "right_answer": sum(isinstance(one, Check) and one.answer == str(s.results[-1]) for one, _, s in of_wrong)
+        / size,
+    }
+
+
 def measure(engine: HFEngine, size: int = 1000) -> dict[str, Any]:
     """Accuracies on the test splits of seed 0, by family, and how demonstrations change the one in domain."""
     splits = arithmetic.load(train=2 * size, validation=0, test=size, seed=0)
@@ -269,7 +335,9 @@ def measure(engine: HFEngine, size: int = 1000) -> dict[str, Any]:
             for example, problem in zip(chosen, problems, strict=True)
         ]
         report[f"in_domain_{name}"] = sum(accuracy(engine, problems, prompts)) / size
+    report["in_domain_templates"] = sum(templates(engine, problems)) / size
     report["corrections"] = corrections(engine, size // 2)
+    report["checks"] = checks(engine, size // 2)
     return report
 
 
