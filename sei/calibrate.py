@@ -356,7 +356,6 @@ def made(config: Any, count: int, display: Display) -> dict[str, list[Item]]:
 
 def foresee(config: Any, count: int, display: Display) -> None:
     """Print what `calibrate` would cost, asking nobody."""
-    from sei.teacher.api.roles import Roles
     from sei.teacher.api.store import Store
     from sei.teacher.api.teacher import estimate
 
@@ -366,7 +365,7 @@ def foresee(config: Any, count: int, display: Display) -> None:
         if config.teacher.kind == "symbolic":
             display.note(f"{source}: {len(items):,} mistakes; the symbolic teacher costs nothing")
             continue
-        roles, settings, path = Roles(kit.prompt_set), api_settings(config.teacher), cache / "teacher.sqlite"
+        roles, settings, path = kit.roles, api_settings(config.teacher), cache / "teacher.sqlite"
         store = Store(path) if path.exists() else None
         for what, role in (("diagnoses", roles.diagnose), ("corrections", roles.correct)):
             cost = estimate([role(item.mistake) for item in items], settings, roles, store=store)

@@ -333,8 +333,8 @@ def _where_and_how(key: str) -> bool:
 
 
 def _nothing_chosen(key: str, value: str) -> bool:
-    """Whether an override such as `ablation=null` says that nothing is chosen of a group."""
-    return "." not in key and value.strip("'\"") == "null"
+    """Whether an override such as `experiment=null` or `ablation=none` says that nothing is chosen of a group."""
+    return ("." not in key and value.strip("'\"") == "null") or (key, value) == ("ablation", "none")
 
 
 def _scores(path: Path) -> Mapping[str, Scores]:

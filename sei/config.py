@@ -33,6 +33,7 @@ CONF = Path(__file__).parents[1] / "conf"
 class StyleName(Enum):
     plain = "plain"
     alpaca = "alpaca"
+    lema = "lema"
 
 
 class Quantization(Enum):
@@ -47,7 +48,7 @@ class ModelConfig:
     name: str = MISSING
     path: str = MISSING  # folder or hub id
     revision: str | None = None
-    style: StyleName = StyleName.alpaca  # which prompts in sei/prompts/target
+    style: StyleName | None = None  # the prompts (sei/prompts/target) that it knows already; null: the recipe's
     parameters_billion: float = MISSING
     dtype: str = "bfloat16"
     quantization: Quantization = Quantization.none
@@ -76,6 +77,7 @@ class TeacherConfig:
     api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key
     mode: str = "live"  # live | batch (the provider's batch endpoint: half the price, within a day)
     structured: str = "json_schema"  # json_schema | prompt
+    limits: dict[str, Any] = field(default_factory=dict)  # per role: max_tokens, temperature, mean_tokens_out
     max_concurrency: int = 64  # calls in flight per endpoint
     timeout_s: float = 180.0
     budget_usd: float | None = None  # stop before the call that would exceed it
@@ -117,10 +119,15 @@ class TrainingConfig:
     method: str = "lora"  # lora | full
     learning_rate: float = MISSING
     epochs: float = 1.0
-    tokens: int | None = None  # train on exactly this many tokens instead of `epochs`
+    steps: int | None = None  # train for exactly this many optimizer steps instead of `epochs`
+    tokens: int | None = None  # train on exactly this many tokens instead of `epochs` or `steps`
+    keep_every: int | None = None  # keep the adapter every so many optimizer steps, for eval.select
     batch_tokens: int | None = None  # tokens an optimizer step; None: `batch_examples`
     batch_examples: int = 1
-    accumulation: int = 1  # micro-batches a step and device: less memory, the same result
+    accumulation: int | None = (
+        None  # micro-batches a step and device: less memory, the same result; null: by micro_tokens
+    )
+    micro_tokens: int | None = None  # tokens of one micro-batch at most; null: 8 times max_tokens
     rank: int = 8
     alpha: float = 32.0
     dropout: float = 0.0
@@ -159,15 +166,81 @@ class SelectionConfig:
 
 
 @dataclass
+class SourceConfig:
+    """Who makes attempts: the target itself, another model, a file of recorded attempts, a served model."""
+
+    kind: str = "target"  # target | hf | recorded | api
+    path: str | None = None  # hf: folder or hub id; recorded: JSONL file
+    model: str | None = None  # api: what the endpoint calls the model
+    base_url: Any = None  # api: one URL or a list; null: OpenAI's
+    api_key_env: str = "OPENAI_API_KEY"  # api: the environment variable that holds the key
+    samples: int = 1
+    temperature: float = 0.0
+
+
+@dataclass
+class CorrectionConfig:
+    """LeMa's correction rows and their ablations."""
+
+    rows: str = "pairs"  # pairs | paths (corrected solutions as chains of thought: LeMa's CoT-45K) | none
+    explanation: bool = True
+    step: bool = True  # name the wrong step and go on from it, or correct the whole solution
+
+
+@dataclass
+class EvolutionConfig:
+    """LeMa's new problems."""
+
+    strategy: str = "none"  # none | general | correction_centric
+    seeds: int = 10000  # seed problems drawn, with replacement
+    samples: int = 3  # the teacher's solutions of each new problem; the majority's answer is its answer
+    rouge_threshold: float = 0.7
+
+
+@dataclass
+class TemplateConfig:
+    """SuperCorrect's first phase."""
+
+    style: str = "xml"  # cot | hierarchical | hierarchical_generalized | not_xml | xml
+    share: float = 0.5  # of the training problems; the target's mistakes at the others make the pairs
+    check_share: float = 0.0  # of the first phase's rows: checks of solutions, for a target that follows no instruction
+    max_new_tokens: int | None = None  # of a template or a check; null: model.max_new_tokens
+    inspector_rounds: int = 3  # how often a faulty template or trace goes back to the teacher; 0: no inspector
+    inspector_model: str | None = None  # another model of the teacher's endpoint; null: the teacher itself
+
+
+@dataclass
+class PreferenceConfig(TrainingConfig):
+    """SuperCorrect's second phase: direct preference optimization, and the baselines in its place."""
+
+    kind: str = "thought"  # thought | step | instance | sft (on the chosen thoughts alone) | none
+    max_pairs: int | None = None  # drawn by seed
+    beta: float = 0.1
+    loss: str = "sigmoid"  # sigmoid | ipo
+    label_smoothing: float = 0.0
+    sft_weight: float = 0.0  # of a negative log-likelihood of the chosen side, added to the loss
+
+
+@dataclass
 class RecipeConfig:
-    """Which method, and its phases. Recipes that do not synthesize ignore `synthesis` and `selection`."""
+    """Which method, and its phases. A recipe ignores the parts it has no use for."""
 
     name: str = MISSING
     rounds: int = 1
+    style: StyleName = StyleName.alpaca  # the paper's prompts, for a target that knows none (model.style)
+    mistake_sources: list[SourceConfig] = field(default_factory=lambda: [SourceConfig()])
+    max_source_share: float = 1.0  # of the mistakes, from one source
+    path_sources: list[SourceConfig] = field(default_factory=list)  # more chains of thought beside the gold solutions
+    paths: int | None = None  # how many of those paths at most
+    correction: CorrectionConfig = field(default_factory=CorrectionConfig)
+    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
+    max_examples: int | None = None  # training rows at most, drawn by seed: ablations at equal examples
     replay: float = 0.0  # share of the training rows that are gold solutions of training problems, against forgetting
     training: TrainingConfig = field(default_factory=TrainingConfig)
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+    templates: TemplateConfig = field(default_factory=TemplateConfig)
+    preference: PreferenceConfig = field(default_factory=lambda: PreferenceConfig(learning_rate=1e-6))
 
 
 @dataclass
@@ -183,6 +256,14 @@ class TrainerConfig:
 
 
 @dataclass
+class OverlapConfig:
+    """Which training problems are too like a held-out one. Equal texts always are."""
+
+    rouge: float | None = None  # ROUGE-L F of the questions from which on
+    ngram: int | None = None  # words in a row in common
+
+
+@dataclass
 class DataConfig:
     """Where problems come from."""
 
@@ -192,12 +273,21 @@ class DataConfig:
     validation: int = MISSING
     test: int | None = None
     seed: int = 0
+    overlap: OverlapConfig = field(default_factory=OverlapConfig)
 
 
 @dataclass
 class EvalConfig:
     """What is measured before and after."""
 
+    sets: dict[str, list[str]] = field(default_factory=dict)  # domain -> problem sets; empty: the tests of `data`
+    paths: dict[str, str] = field(default_factory=dict)  # problem set -> local folder instead of the hub
+    samples: int = 1  # answers a problem, for pass@k and maj@k
+    temperature: float = 0.0
+    max_new_tokens: int | None = None  # null: model.max_new_tokens
+    passes: int = 1  # 2: the target checks its solutions and corrects them (recipe=supercorrect)
+    second: str = "check"  # check | reflect (Reflexion: told that it was wrong, it solves again)
+    select: str = "validation"  # validation | last | paper: which kept checkpoint is reported (training.keep_every)
     limit: int | None = None  # at most this many items of each set
     diagnose: bool = True  # diagnose wrong test items too, for the table of error types
 
@@ -225,6 +315,7 @@ class Config:
     data: DataConfig = MISSING
     eval: EvalConfig = MISSING
     logger: LoggerConfig = MISSING
+    expected: list[Any] = field(default_factory=list)  # a paper's figures: {model, recipe, set, accuracy (%), source}
     seed: int = 0
     dry_run: bool = False
     cache_dir: str = MISSING
@@ -250,6 +341,9 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Config)
     package = Path(__file__).parent
     OmegaConf.register_new_resolver("package_folder", lambda folder: str(package / folder), replace=True)
+    OmegaConf.register_new_resolver(
+        "by_size", lambda size, limit, large, small: large if float(size) >= float(limit) else small, replace=True
+    )
     OmegaConf.register_new_resolver("short_hash", lambda *words: _short_hash(",".join(map(str, words))), replace=True)
     # One name for all jobs of a sweep: the same command line gives the same folder, so a rerun goes on in it.
     OmegaConf.register_new_resolver(
@@ -275,7 +369,7 @@ def explain_unknown_keys(arguments: list[str]) -> None:
         overrides = OverridesParser.create().parse_overrides(words)
     except HydraException:
         return  # Hydra's own message points at the character
-    known = _keys(OmegaConf.structured(Config)) | {"experiment"}
+    known = _keys(OmegaConf.structured(Config)) | {"experiment", "ablation"}
     problems = []
     for override in overrides:
         key = override.key_or_group.split("@")[0].replace("/", ".")
@@ -315,7 +409,16 @@ CHOICES = {
     "clustering.kind": ("kmeans", "agglomerative", "single", "llm", "hybrid", "none"),
     "trainer.kind": ("lightning", "none"),
     "logger.kind": ("offline", "wandb", "none"),
-    "recipe.name": ("cot", "correction", "sei", "self_instruct"),
+    "eval.select": ("validation", "last", "paper"),
+    "eval.second": ("check", "reflect"),
+    "recipe.templates.style": ("cot", "hierarchical", "hierarchical_generalized", "not_xml", "xml"),
+    "recipe.preference.kind": ("thought", "step", "instance", "sft", "none"),
+    "recipe.preference.loss": ("sigmoid", "ipo"),
+    "recipe.preference.optimizer": ("adamw", "paged_adamw_32bit"),
+    "recipe.preference.schedule": ("linear", "cosine", "constant"),
+    "recipe.correction.rows": ("pairs", "paths", "none"),
+    "recipe.evolution.strategy": ("none", "general", "correction_centric"),
+    "recipe.name": ("cot", "correction", "sei", "self_instruct", "supercorrect"),
     "recipe.training.method": ("lora", "full"),
     "recipe.training.optimizer": ("adamw", "paged_adamw_32bit"),
     "recipe.training.schedule": ("linear", "cosine", "constant"),
@@ -326,6 +429,15 @@ CHOICES = {
 
 _AT_LEAST = {
     "recipe.rounds": 1,
+    "recipe.paths": 0,
+    "recipe.max_examples": 1,
+    "recipe.evolution.seeds": 1,
+    "recipe.evolution.samples": 1,
+    "recipe.templates.inspector_rounds": 0,
+    "recipe.templates.max_new_tokens": 1,
+    "recipe.preference.max_pairs": 1,
+    "recipe.training.steps": 1,
+    "recipe.training.keep_every": 1,
     "recipe.training.rank": 1,
     "recipe.training.max_tokens": 16,
     "recipe.training.batch_examples": 1,
@@ -341,12 +453,22 @@ _AT_LEAST = {
     "trainer.checkpoint_every": 1,
     "model.max_new_tokens": 1,
     "recipe.training.accumulation": 1,
+    "recipe.training.micro_tokens": 1,
     "data.train": 1,
     "data.test": 1,
+    "data.overlap.ngram": 3,
     "eval.limit": 1,
+    "eval.samples": 1,
+    "eval.temperature": 0,
+    "eval.max_new_tokens": 1,
 }
 _SHARES = (
+    "recipe.templates.share",
+    "recipe.templates.check_share",
+    "recipe.preference.label_smoothing",
     "recipe.replay",
+    "recipe.max_source_share",
+    "recipe.evolution.rouge_threshold",
     "recipe.synthesis.rouge_threshold",
     "recipe.selection.keep",
     "clustering.max_share",
@@ -371,9 +493,21 @@ def validate(config: DictConfig) -> None:
     for key in _SHARES:
         if not 0 <= (value := OmegaConf.select(config, key)) <= 1:
             problems.append(f"{key}={value}: is a share, so between 0 and 1")
+    problems += [complaint for name in ("mistake_sources", "path_sources") for complaint in _sources(config, name)]
+    if not config.recipe.mistake_sources:
+        problems.append("recipe.mistake_sources=[]: name at least one source, such as {kind: target}")
+    if config.eval.samples > 1 and config.eval.temperature == 0:
+        problems.append(
+            f"eval.samples={config.eval.samples} at eval.temperature=0 gives the same answer each time: set a temperature"
+        )
+    problems += _evaluation_sets(config)
     training = config.recipe.training
     if training.learning_rate <= 0:
         problems.append(f"recipe.training.learning_rate={training.learning_rate}: must be above 0")
+    if training.tokens is not None and training.steps is not None:
+        problems.append(
+            f"recipe.training.tokens={training.tokens} and recipe.training.steps={training.steps}: give one of them"
+        )
     if training.tokens is not None and training.tokens < 1:
         problems.append(f"recipe.training.tokens={training.tokens}: give 1 or more, or null to train for `epochs`")
     for key in ("recipe.synthesis.rouge_threshold", "clustering.max_share", "recipe.selection.keep"):
@@ -383,8 +517,23 @@ def validate(config: DictConfig) -> None:
         problems.append(
             "recipe.replay=1 leaves no room for synthesized problems; training on gold solutions is recipe=cot"
         )
-    if config.recipe.name == "cot" and config.trainer.kind == "none":
-        problems.append("recipe=cot only trains, so with trainer=none there is nothing to do; choose another recipe")
+    if config.recipe.name in ("cot", "supercorrect") and config.trainer.kind == "none":
+        problems.append(
+            f"recipe={config.recipe.name} goes on from what it trains, so trainer=none leaves nothing to do; choose another"
+        )
+    if config.recipe.name == "supercorrect" and not 0 < config.recipe.templates.share < 1:
+        problems.append(
+            f"recipe.templates.share={config.recipe.templates.share}: must be between 0 and 1, so that both phases "
+            "have problems"
+        )
+    if config.recipe.templates.check_share == 1:
+        problems.append("recipe.templates.check_share=1 leaves no room for templates")
+    if config.recipe.preference.beta <= 0:
+        problems.append(f"recipe.preference.beta={config.recipe.preference.beta}: must be above 0")
+    if config.eval.passes not in (1, 2):
+        problems.append(f"eval.passes={config.eval.passes}: choose 1, or 2 to check and correct")
+    if config.eval.passes == 2 and config.recipe.name != "supercorrect":
+        problems.append("eval.passes=2 needs a target that was taught to check its solutions: recipe=supercorrect")
     devices = str(config.trainer.devices)
     if devices not in ("auto", "-1") and not (devices.isdecimal() and int(devices) > 0):
         problems.append(f"trainer.devices={devices}: give a number of devices, or auto")
@@ -393,6 +542,11 @@ def validate(config: DictConfig) -> None:
     if config.clustering.min_types > config.clustering.max_types:
         problems.append(
             f"clustering.min_types={config.clustering.min_types} is above clustering.max_types={config.clustering.max_types}"
+        )
+    if config.recipe.evolution.strategy != "none" and config.recipe.name != "correction":
+        problems.append(
+            f"recipe.evolution.strategy={config.recipe.evolution.strategy}: evolution starts from corrections, so it "
+            "needs recipe=correction"
         )
     if config.recipe.name == "sei" and config.clustering.kind == "none":
         problems.append("clustering=none forms no error types; that ablation of SEI is recipe=self_instruct")
@@ -420,3 +574,47 @@ def validate(config: DictConfig) -> None:
         problems.append(f"data.path={config.data.path}: no such folder")
     if problems:
         raise UserError("\n".join(problems))
+
+
+def _sources(config: DictConfig, name: str) -> list[str]:
+    """What is wrong with the list of sources under `recipe.<name>`."""
+    problems = []
+    for number, source in enumerate(config.recipe[name]):
+        place = f"recipe.{name}[{number}]"
+        if source.kind not in SOURCE_KINDS:
+            nearest = difflib.get_close_matches(source.kind, SOURCE_KINDS, n=1, cutoff=0.0)[0]
+            problems.append(f"{place}.kind={source.kind}: choose one of {', '.join(SOURCE_KINDS)}. Nearest: {nearest}")
+        if source.samples < 1 or source.temperature < 0:
+            problems.append(f"{place}: samples must be 1 or more, temperature 0 or more")
+        if source.samples > 1 and source.temperature == 0 and source.kind != "recorded":
+            problems.append(f"{place}.samples={source.samples} at temperature 0 are all the same: set a temperature")
+        if source.kind in ("hf", "recorded") and not source.path:
+            problems.append(f"{place}: kind={source.kind} needs a path")
+        if source.kind == "recorded" and source.path and not Path(source.path).is_file():
+            problems.append(f"{place}.path={source.path}: no such file")
+        if source.kind == "api" and not source.model:
+            problems.append(f"{place}.model: name the model that the endpoint serves")
+    return problems
+
+
+SOURCE_KINDS = ("target", "hf", "recorded", "api")
+
+
+def _evaluation_sets(config: DictConfig) -> list[str]:
+    """What is wrong with `eval.sets` and `eval.paths`."""
+    from sei.data.sources import SOURCES
+
+    named = [name for names in config.eval.sets.values() for name in names]
+    problems = []
+    for name in dict.fromkeys([*named, *config.eval.paths]):
+        if name not in SOURCES:
+            nearest = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.0)[0]
+            problems.append(f"eval: no problem set '{name}'. Known: {', '.join(SOURCES)}. Nearest: {nearest}")
+    problems += [f"eval.paths.{name}: the set is not in eval.sets" for name in config.eval.paths if name not in named]
+    problems += [f"eval.sets names {name} twice" for name in dict.fromkeys(named) if named.count(name) > 1]
+    problems += [
+        f"eval.paths.{name}={path}: no such folder"
+        for name, path in config.eval.paths.items()
+        if not Path(path).is_dir()
+    ]
+    return problems

@@ -6,20 +6,25 @@ where `dry_run=true`. A plan computes nothing, asks nobody and needs no key; wha
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 from rich.table import Table
 
 from sei.errors import UserError
 from sei.recipes import RECIPES
-from sei.recipes.kit import Kit, api_settings
-from sei.records import Diagnosis, Mistake, Problem, content_id
+from sei.recipes.kit import Kit, api_settings, source_settings
+from sei.records import Diagnosis, Mistake, Problem, Trace, content_id
 from sei.teacher.base import Seed, SynthesisRequest
+from sei.templates import make_trace
 from sei.tracking.display import Display
 from sei.workspace import NotComputed, Workspace
+
+if TYPE_CHECKING:
+    from sei.teacher.api.client import ApiSettings
 
 _SAMPLE = 50  # records whose filled prompts stand for a stage's mean
 _PHRASES_PER_CALL = 100  # as sei.clustering.llm.Llm.batch
@@ -31,6 +36,12 @@ def check_machine(config: DictConfig) -> None:
         from sei.teacher.api.client import api_key
 
         api_key(api_settings(config.teacher))
+    if not config.dry_run:
+        for source in (*config.recipe.mistake_sources, *config.recipe.path_sources):
+            if source.kind == "api":
+                from sei.teacher.api.client import api_key
+
+                api_key(source_settings(source))
     if config.engine.kind == "recorded":
         return
     from sei.target.load import check_fits
@@ -73,7 +84,7 @@ def plan(config: DictConfig, display: Display) -> None:
     if "selected" in recipe.STEPS and config.recipe.selection.enabled:
         text = kit.formats.one_shot(train[0].question, train[0].solution, train[-1].question)
         display.note(f"\nPrompt of stage selected, filled (example and question stand in):\n{_boxed(text)}")
-    if any(step in recipe.STEPS for step in ("diagnoses", "corrections", "synthetic")):
+    if any(step in recipe.STEPS for step in ("diagnoses", "corrections", "synthetic", "templates")):
         mistakes = next((artifact.records for artifact in done.done if artifact.stage == "mistakes"), None)
         _plan_teacher(config, kit, recipe.STEPS, mistakes, display)
 
@@ -89,15 +100,16 @@ def _plan_teacher(
     if config.teacher.kind == "symbolic":
         display.note("\nTeacher: symbolic; works from arithmetic annotations, sends no prompt, costs nothing.")
         return
-    from sei.teacher.api.roles import Roles
     from sei.teacher.api.store import Store
     from sei.teacher.api.teacher import estimate
 
-    roles, settings = Roles(kit.prompt_set), api_settings(config.teacher)
-    number = len(kit.splits.train) if mistakes is None else len(mistakes)
+    roles, settings = kit.roles, api_settings(config.teacher)
+    attempts = sum(source.samples for source in config.recipe.mistake_sources) if "corrections" in steps else 1
+    number = len(kit.splits.train) * attempts if mistakes is None else len(mistakes)
     sample = (mistakes or [_stand_in(problem) for problem in kit.splits.train])[:_SAMPLE]
     synthesis = config.recipe.synthesis
     stages: dict[str, tuple[list[Any], int]] = {}
+    asked: dict[str, ApiSettings] = {}  # stages that do not ask the teacher
     if "diagnoses" in steps:
         stages["diagnoses"] = ([roles.diagnose(mistake) for mistake in sample], number)
     if "error_types" in steps and kit.trains and config.eval.diagnose:
@@ -118,6 +130,23 @@ def _plan_teacher(
             [roles.name_type("cluster", ["stand-in keyphrase for an error"] * 12, [])],
             clustering.max_types + 1,
         )
+    if "templates" in steps:
+        options, problems = config.recipe.templates, kit.splits.train
+        taught = round(options.share * len(problems))
+        stages["templates"] = ([roles.template(problem) for problem in problems[:_SAMPLE]], taught)
+        stages["traces"] = ([roles.trace(mistake, gold=True) for mistake in sample], len(problems) - taught)
+        if options.inspector_rounds:  # as if everything were right at the first look
+            looks = [roles.inspect_trace(mistake, _blank_trace(mistake)) for mistake in sample]
+            stages["inspections"] = (looks, len(problems))
+            if options.inspector_model:
+                asked["inspections"] = dataclasses.replace(settings, model=options.inspector_model, price=None)
+    evolution = config.recipe.evolution
+    if "corrections" in steps and evolution.strategy != "none":
+        stages["evolved"] = ([roles.evolve(mistake.question, mistake.id) for mistake in sample], evolution.seeds)
+        stages["answers of evolved"] = (
+            [roles.solve(mistake.question, mistake.id) for mistake in sample],
+            evolution.seeds * evolution.samples,
+        )
     if "synthetic" in steps:
         stages["synthetic"] = ([roles.synthesize(_request(sample, config))], -(-synthesis.budget // synthesis.per_call))
         if synthesis.verify_samples:
@@ -129,14 +158,23 @@ def _plan_teacher(
     path = Path(config.cache_dir) / "teacher.sqlite"
     store = Store(path) if path.exists() else None
     total: float | None = 0.0
+    for name in ("mistake_sources", "path_sources"):
+        for source in config.recipe[name]:
+            if source.kind == "api":  # asked with the target's prompt, which is about as long as the teacher's
+                solutions = [roles.solve(mistake.question, mistake.id) for mistake in sample]
+                calls = len(kit.splits.train) * source.samples
+                stages[f"attempts by {source.model}, {name}"] = (solutions, calls)
+                asked[f"attempts by {source.model}, {name}"] = source_settings(source)
     for stage, (jobs, calls) in stages.items():
-        cost = estimate(jobs, settings, roles, calls=calls, store=store)
+        cost = estimate(jobs, asked.get(stage, settings), roles, calls=calls, store=store)
         total = None if total is None or cost.usd is None else total + cost.usd
         dollars = "no price known" if cost.usd is None else f"{cost.usd:,.2f}"
         table.add_row(stage, f"{cost.calls:,}", f"{cost.tokens_in:,}", f"{cost.tokens_out:,}", dollars, cost.basis)
     table.add_row("in all", "", "", "", "" if total is None else f"{total:,.2f}", "")
     display.console.print(table)
     for stage, (jobs, _) in stages.items():
+        if stage.startswith("attempts by"):
+            continue  # their prompt is that of stage attempts
         text = "\n\n".join(content for _, content in jobs[0].request.messages)
         display.note(f"\nPrompt of stage {stage}, filled:\n{_boxed(text)}")
 
@@ -152,6 +190,10 @@ def _stand_in(problem: Problem) -> Mistake:
         output=problem.solution,
         model="",
     )
+
+
+def _blank_trace(mistake: Mistake) -> Trace:
+    return make_trace(mistake.id, "teacher", 1, "(cause)", mistake.gold_solution, mistake.gold_answer)
 
 
 def _request(mistakes: Sequence[Mistake], config: DictConfig) -> SynthesisRequest:

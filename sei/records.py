@@ -178,7 +178,7 @@ class Example(Record):
 
     prompt: str
     response: str
-    kind: str  # cot | correction | synthetic | template
+    kind: str  # cot | path | correction | synthetic | template | check | chosen
     parents: tuple[str, ...]  # ids of the records it was made from
 
 

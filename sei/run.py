@@ -71,9 +71,16 @@ def _run(config: DictConfig, folder: Path, overrides: Sequence[str], workspace: 
         try:
             results: Results = RECIPES[config.recipe.name].run(kit)
         finally:
-            kit.close()
+            kit.end()
         figures = report.collect(config, results, workspace.done, overrides)
-        for when, outcomes in (("outcomes_before", results.before), ("outcomes", results.after)):
+        written = (
+            ("outcomes_before", results.before),
+            ("outcomes", results.after),
+            ("outcomes_second", results.second),
+        )
+        for when, outcomes in written:
+            if when == "outcomes_second" and not outcomes:
+                continue
             workspace.write_records(f"{when}.jsonl", [row for rows in outcomes.values() for row in rows])
         workspace.write("results.json", figures)
         tracker.summarize(*report.for_tracker(figures))

@@ -147,7 +147,7 @@ def test_an_override_that_says_the_default_sets_nothing_apart(make_run: MakeRun,
 
 
 def test_null_sets_a_value_apart_but_not_a_group(make_run: MakeRun, tmp_path: Path) -> None:
-    make_run("correction", 0, "1110", overrides=("ablation=null",))
+    make_run("correction", 0, "1110", overrides=("ablation=none",))
     make_run("correction", 1, "1110")
     make_run("correction", 0, "1000", overrides=("recipe.training.tokens=null",))
     groups = compare.compare(compare.find_runs([tmp_path])).groups

@@ -1,4 +1,4 @@
-"""Chain-of-thought fine-tuning: train on the gold solutions of the training problems.
+"""Chain-of-thought fine-tuning: train on the gold solutions of the training problems, and on sampled right paths.
 
 Place in the flow: `train.py` runs this for `recipe=cot`. It looks at no mistake: the baseline the others must beat.
 """
@@ -6,12 +6,11 @@ Place in the flow: `train.py` runs this for `recipe=cot`. It looks at no mistake
 from __future__ import annotations
 
 from sei.recipes.kit import Kit, Results
-from sei.stages import assemble
 
-STEPS = ("adapter",)
+STEPS = ("problems", "adapter")
 
 
 def run(kit: Kit) -> Results:
     """One training phase. `recipe.rounds` has no meaning here."""
-    adapter = kit.finetune(assemble.from_problems(kit.splits.train, kit.formats)) if kit.trains else None
+    adapter = kit.finetune(kit.thought_rows(kit.problems())) if kit.trains else None
     return kit.finish(Results(), adapter)

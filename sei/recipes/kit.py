@@ -12,7 +12,9 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,11 +38,13 @@ from sei.records import (
     Synthetic,
     content_id,
 )
+from sei.stages import assemble
 from sei.stages import evaluate as evaluation
-from sei.stages.assemble import replay
 from sei.target.engine import Engine, Sampling
 from sei.target.formats import Formats
-from sei.teacher.base import Teacher
+from sei.target.formats import Style as PromptStyle
+from sei.target.thoughts import Thoughts
+from sei.teacher.base import Evolver, Teacher
 from sei.tracking.display import Display
 from sei.workspace import Artifact, Output, Workspace
 
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from sei.clustering.base import Embedder
     from sei.clustering.llm import PhraseTeacher
     from sei.teacher.api.client import ApiSettings
+    from sei.teacher.api.roles import Roles
     from sei.tracking.tracker import Tracker
 
 R = TypeVar("R", bound=Record)
@@ -61,6 +66,7 @@ class Adapter:
 
     path: Path
     fingerprint: str
+    kept: tuple[tuple[int, Path], ...] = ()  # (optimizer step, folder) of the checkpoints kept on the way, in order
 
 
 @dataclass
@@ -71,6 +77,10 @@ class Results:
     after: dict[str, list[Outcome]] = field(default_factory=dict)
     rounds: list[list[ErrorType]] = field(default_factory=list)  # the error types of each round's probe
     validation: list[Outcome] = field(default_factory=list)
+    domains: dict[str, list[str]] = field(default_factory=dict)  # domain -> its test sets, where there are several
+    checkpoints: list[evaluation.CheckpointScore] = field(default_factory=list)  # the sweep over kept adapters
+    second: dict[str, list[Outcome]] = field(default_factory=dict)  # after a second pass (verify and correct)
+    located: dict[str, dict[str, Any]] = field(default_factory=dict)  # whose traces -> located and corrected, with n
 
     def follow(self, types: Sequence[ErrorType]) -> None:
         """Remember a round's error types, to tell fixed, persistent and new ones apart."""
@@ -89,7 +99,7 @@ class Kit:
         self, config: DictConfig, workspace: Workspace, display: Display, tracker: Tracker | None = None
     ) -> None:
         self.config, self.workspace, self.display, self.tracker = config, workspace, display, tracker
-        self.formats = Formats(config.model.style.name)
+        self.formats = Formats(self.prompt_style, self.style)
         self.sampling = Sampling(max_new_tokens=config.model.max_new_tokens)
         self._engine: tuple[str, Engine] | None = None
 
@@ -110,9 +120,37 @@ class Kit:
                 splits.validation,
                 {name: problems[: data.test] for name, problems in splits.tests.items()},
             )
+        if self.config.eval.sets:
+            names = [name for sets in self.config.eval.sets.values() for name in sets]
+            # The data set's own tests are loaded already, and held to data.test.
+            missing = [name for name in names if name not in splits.tests]
+            paths = {name: path for name, path in self.config.eval.paths.items() if name in missing}
+            others = sources.load_tests(missing, paths)
+            tests = {name: splits.tests[name] if name in splits.tests else others[name] for name in names}
+            splits = Splits(splits.train, splits.validation, tests)
         if self.config.engine.kind == "recorded":
             return self._recorded_splits(splits)
         return splits
+
+    def problems(self) -> list[Problem]:
+        """The training problems, without those that a validation or test set holds too.
+
+        A recorded engine can be trained on nothing, and its file may well be of test problems: there all stay.
+        """
+        from sei.stages.separate import separate
+
+        splits, overlap = self.splits, self.config.data.overlap
+        if self.config.engine.kind == "recorded":
+            return splits.train
+        held_out = {"validation": splits.validation, **splits.tests}
+        return self._stage(
+            "problems",
+            Problem,
+            lambda scratch: separate(splits.train, held_out, rouge=overlap.rouge, ngram=overlap.ngram),
+            code=("sei.stages.separate",),
+            inputs={"train": splits.train, **held_out},
+            parameters={"rouge": overlap.rouge, "ngram": overlap.ngram},
+        ).records
 
     def _recorded_splits(self, splits: Splits) -> Splits:
         from sei.target.recorded import RecordedEngine, check_known, normalize_question
@@ -131,24 +169,60 @@ class Kit:
         return Splits(mined, splits.validation, splits.tests)
 
     @property
+    def _held_out(self) -> list[Problem]:
+        """Validation and test problems: nothing that is made to train on may resemble them."""
+        return [problem for some in (self.splits.validation, *self.splits.tests.values()) for problem in some]
+
+    @property
     def style(self) -> Style:
         """How answers of this data set are graded."""
-        kind = self.config.data.kind
-        return "gsm8k" if kind == "arithmetic" else sources.style_of(kind)
+        return self.style_of(self.config.data.kind)
+
+    def style_of(self, name: str) -> Style:
+        """How answers of the problem set `name` are graded; the arithmetic world's sets are like GSM8K."""
+        return sources.SOURCES[name].style if name in sources.SOURCES else "gsm8k"
+
+    @property
+    def _chat(self) -> bool:
+        """Whether prompts go inside the tokenizer's chat template, where it has one."""
+        return self.prompt_style != "plain"
+
+    @property
+    def prompt_style(self) -> PromptStyle:
+        """Which prompts the target is asked with: those it knows already, else the paper's."""
+        model, recipe = self.config.model.style, self.config.recipe.style
+        return cast("PromptStyle", (model or recipe).name)
 
     @cached_property
     def teacher(self) -> Teacher:
         if self.config.teacher.kind == "api":
             from sei.teacher.api.teacher import ApiTeacher
 
-            store = Path(self.config.cache_dir) / "teacher.sqlite"
-            folder = self.workspace.run
             return ApiTeacher.open(
-                api_settings(self.config.teacher), dataset=self.prompt_set, store=store, run_folder=folder
+                api_settings(self.config.teacher),
+                dataset=self.prompt_set,
+                store=self._teacher_store,
+                run_folder=self.workspace.run,
+                limits=self._teacher_limits,
             )
         from sei.teacher.symbolic import SymbolicTeacher
 
         return SymbolicTeacher()
+
+    @property
+    def roles(self) -> Roles:
+        """What an API teacher is asked, and within which limits."""
+        from sei.teacher.api import roles
+
+        return roles.Roles(self.prompt_set, roles.limits_with(self._teacher_limits))
+
+    @property
+    def _teacher_limits(self) -> dict[str, Any]:
+        return cast(dict[str, Any], OmegaConf.to_container(self.config.teacher.limits))
+
+    @property
+    def _teacher_store(self) -> Path:
+        return Path(self.config.cache_dir) / "teacher.sqlite"
 
     @property
     def prompt_set(self) -> Literal["gsm8k", "math"]:
@@ -169,11 +243,42 @@ class Kit:
             self._engine = (identity, self._make_engine(adapter))
         return self._engine[1]
 
+    def end(self) -> None:
+        """Free what engine and teacher hold, at the end of a run."""
+        self.close()
+        teacher = self.__dict__.get("teacher")
+        if teacher is not None and self.config.teacher.kind == "api":
+            teacher.close()
+
     def close(self) -> None:
         """Free what the engine holds."""
         if self._engine is not None:
             self._engine[1].close()
             self._engine = None
+
+    @contextmanager
+    def other_engine(self, source: DictConfig) -> Iterator[Engine]:
+        """The engine of a source that is not the target, closed afterwards. The target's is closed before."""
+        self.close()
+        engine = self._make_other_engine(source)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    def _make_other_engine(self, source: DictConfig) -> Engine:
+        if source.kind == "recorded":
+            from sei.target.recorded import RecordedEngine
+
+            return RecordedEngine(source.path)
+        if source.kind == "api":
+            from sei.target.api import ApiEngine
+
+            return ApiEngine(source_settings(source), store=self._teacher_store, run_folder=self.workspace.run)
+        from sei.target.hf import HFEngine
+
+        device = None if self.config.engine.device == "auto" else self.config.engine.device
+        return HFEngine(source.path, device=device, batch_size=self.config.engine.batch_size)
 
     def _make_engine(self, adapter: Adapter | None) -> Engine:
         engine, model = self.config.engine, self.config.model
@@ -192,7 +297,13 @@ class Kit:
             batch_size=engine.batch_size,
             revision=model.revision,
             model_name=f"{model.name}+{adapter.fingerprint[:8]}" if adapter else model.name,
+            chat=self._chat,
         )
+
+    @property
+    def thought_sampling(self) -> Sampling:
+        """How templates and checks are decoded: greedily, with room for them."""
+        return Sampling(max_new_tokens=self.config.recipe.templates.max_new_tokens or self.config.model.max_new_tokens)
 
     @property
     def trains(self) -> bool:
@@ -202,20 +313,93 @@ class Kit:
     # The stages, in the order of the flow.
 
     def attempt(
-        self, problems: Sequence[Problem], adapter: Adapter | None = None, *, name: str = "attempts", round: int = 1
+        self,
+        problems: Sequence[Problem],
+        adapter: Adapter | None = None,
+        *,
+        name: str = "attempts",
+        round: int = 1,
+        sampling: Sampling | None = None,
+        style: Style | None = None,
+        thoughts: Thoughts | None = None,
     ) -> list[Attempt]:
-        """The target answers every problem, greedily."""
+        """The target answers every problem: greedily, and in the data set's format, unless told otherwise.
+
+        With `thoughts` it is asked for a template.
+        """
+        return self._attempt(
+            problems,
+            lambda: self.engine(adapter),
+            self._engine_fingerprint(adapter),
+            f"sei.target.{self.config.engine.kind}",
+            sampling or self.sampling,
+            style or self.style,
+            name,
+            round,
+            thoughts,
+        )
+
+    def sample(
+        self,
+        problems: Sequence[Problem],
+        wanted: Sequence[DictConfig],
+        adapter: Adapter | None = None,
+        *,
+        name: str = "attempts",
+        round: int = 1,
+    ) -> list[Attempt]:
+        """Attempts of several sources, `samples` of each at its temperature, one stage a source."""
+        attempts: list[Attempt] = []
+        for source in wanted:
+            sampling = dataclasses.replace(
+                self.sampling, samples=source.samples, temperature=source.temperature, seed=self.config.seed
+            )
+            if source.temperature == 0:
+                sampling = dataclasses.replace(sampling, seed=0)  # nothing is drawn: one cache entry for all seeds
+            named = name if len(wanted) == 1 else f"{name}.{source_name(source)}"
+            if source.kind == "target":
+                attempts += self.attempt(problems, adapter, name=named, round=round, sampling=sampling)
+                continue
+            with self.other_engine(source) as engine:
+                attempts += self._attempt(
+                    problems,
+                    lambda engine=engine: engine,  # type: ignore[misc]
+                    engine.fingerprint(),
+                    f"sei.target.{source.kind}",
+                    sampling,
+                    self.style,
+                    named,
+                    round,
+                )
+        return attempts
+
+    def _attempt(
+        self,
+        problems: Sequence[Problem],
+        engine: Callable[[], Engine],
+        fingerprint: dict[str, Any],
+        code: str,
+        sampling: Sampling,
+        style: Style,
+        name: str,
+        round: int,
+        thoughts: Thoughts | None = None,
+    ) -> list[Attempt]:
         from sei.stages.attempt import attempt
+
+        formats = thoughts or Formats(self.prompt_style, style)
+        read = (lambda output: thoughts.read_answer(output, style)) if thoughts else str
 
         def run(scratch: Path) -> Output[Attempt]:
             with self.display.progress(name) as progress:
                 return attempt(
                     problems,
-                    self.engine(adapter),
-                    self.formats.solve,
-                    self.sampling,
-                    style=self.style,
+                    engine(),
+                    formats.solve,
+                    sampling,
+                    style=style,
                     scratch=scratch,
+                    read=read,
                     on_progress=progress,
                 )
 
@@ -223,24 +407,66 @@ class Kit:
             name,
             Attempt,
             run,
-            code=("sei.stages.attempt", *self._engine_code),
+            code=("sei.stages.attempt", code, *(("sei.target.thoughts",) if thoughts else ())),
             inputs={"problems": problems},
-            parameters={"engine": self._engine_fingerprint(adapter), **self._asking},
+            parameters={
+                "engine": fingerprint,
+                "prompts": formats.hashes(),
+                "sampling": vars(sampling),
+                "style": style,
+            },
             round=round,
             cache_as="attempt",
         ).records
 
-    def mine(self, problems: Sequence[Problem], attempts: Sequence[Attempt], *, round: int = 1) -> list[Mistake]:
-        """The wrong ones."""
-        from sei.stages.mine import mine
+    def mine(
+        self, problems: Sequence[Problem], attempts: Sequence[Attempt], *, name: str = "mistakes", round: int = 1
+    ) -> list[Mistake]:
+        """The wrong ones; with several sources, none has more than its share of them."""
+        from sei.stages.mine import cap, mine
 
-        return self._stage(
-            "mistakes",
+        share, seed = self.config.recipe.max_source_share, self.config.seed
+        mistakes = self._stage(
+            name,
             Mistake,
             lambda scratch: mine(problems, attempts),
             code=("sei.stages.mine",),
             inputs={"problems": problems, "attempts": attempts},
             round=round,
+            cache_as="mistakes",
+        ).records
+        if len({mistake.model for mistake in mistakes}) < 2:
+            return mistakes
+        return self._stage(
+            f"{name}.capped",
+            Mistake,
+            lambda scratch: cap(mistakes, share, seed),
+            code=("sei.stages.mine",),
+            inputs={"mistakes": mistakes},
+            parameters={"share": share, "seed": seed},
+            round=round,
+            cache_as="mistakes.capped",
+        ).records
+
+    def paths(
+        self, problems: Sequence[Problem], adapter: Adapter | None = None, *, name: str = "paths", round: int = 1
+    ) -> list[Attempt]:
+        """More chains of thought beside the gold solutions: right answers of `recipe.path_sources`, distinct."""
+        from sei.stages.paths import paths
+
+        recipe, seed = self.config.recipe, self.config.seed
+        if not recipe.path_sources or recipe.paths == 0:
+            return []
+        attempts = self.sample(problems, recipe.path_sources, adapter, name=f"{name}.attempts", round=round)
+        return self._stage(
+            name,
+            Attempt,
+            lambda scratch: paths(problems, attempts, target=recipe.paths, style=self.style, seed=seed),
+            code=("sei.stages.paths",),
+            inputs={"problems": problems, "attempts": attempts},
+            parameters={"target": recipe.paths, "style": self.style, "seed": seed},
+            round=round,
+            cache_as="paths",
         ).records
 
     def diagnose(self, mistakes: Sequence[Mistake], *, name: str = "diagnoses", round: int = 1) -> list[Diagnosis]:
@@ -259,18 +485,74 @@ class Kit:
         ).records
 
     def correct(
-        self, mistakes: Sequence[Mistake], diagnoses: Sequence[Diagnosis], *, round: int = 1
+        self,
+        mistakes: Sequence[Mistake],
+        diagnoses: Sequence[Diagnosis],
+        *,
+        name: str = "corrections",
+        round: int = 1,
     ) -> list[Correction]:
         """The teacher's corrections that reach the gold answer."""
         from sei.stages.correct import correct
 
         return self._stage(
-            "corrections",
+            name,
             Correction,
             lambda scratch: correct(mistakes, diagnoses, self.teacher, style=self.style),
             code=("sei.stages.correct", *self._teacher_code),
             inputs={"mistakes": mistakes, "diagnoses": diagnoses},
             parameters={"teacher": self._teacher_fingerprint, "style": self.style},
+            round=round,
+            cache_as="corrections",
+        ).records
+
+    def evolve(
+        self,
+        problems: Sequence[Problem],
+        corrections: Sequence[Correction],
+        mistakes: Sequence[Mistake],
+        earlier: Sequence[Problem] = (),
+        *,
+        round: int = 1,
+    ) -> list[Problem]:
+        """New problems from those that were corrected (or from any), unlike `problems`, `earlier` ones and all tests."""
+        from sei.stages import evolve
+
+        options, seed = self.config.recipe.evolution, self.config.seed
+        if options.strategy == "none":
+            return []
+        seeds = evolve.seeds(
+            problems, corrections, mistakes, strategy=options.strategy, count=options.seeds, seed=seed + round - 1
+        )
+        training = [*problems, *earlier]
+
+        def run(scratch: Path) -> Output[Problem]:
+            with self.display.progress("evolved") as progress:
+                return evolve.evolve(
+                    seeds,
+                    cast(Evolver, self.teacher),
+                    training,
+                    self._held_out,
+                    style=self.style,
+                    samples=options.samples,
+                    rouge_threshold=options.rouge_threshold,
+                    seed=seed + round - 1,
+                    on_progress=progress,
+                )
+
+        return self._stage(
+            "evolved",
+            Problem,
+            run,
+            code=("sei.stages.evolve", *self._teacher_code),
+            inputs={"seeds": seeds, "training": training, "forbidden": self._held_out},
+            parameters={
+                "teacher": self._teacher_fingerprint,
+                "samples": options.samples,
+                "rouge_threshold": options.rouge_threshold,
+                "style": self.style,
+                "seed": seed + round - 1,
+            },
             round=round,
         ).records
 
@@ -301,7 +583,15 @@ class Kit:
                 max_share=options.max_share,
                 seed=0,  # the types of a sweep's jobs must be the same types
             )
-            return Output(types, received=len(diagnoses), rejected=rejected, passed=len(diagnoses) - len(rejected))
+            return Output(
+                types,
+                received=len(diagnoses),
+                rejected=rejected,
+                passed=len(diagnoses) - len(rejected),
+                numbers=dict(
+                    getattr(clusterer, "numbers", {})
+                ),  # what became of the keyphrases that a teacher was shown
+            )
 
         return self._stage(
             "error_types",
@@ -347,8 +637,6 @@ class Kit:
         """New problems for each type, verified and unlike everything they must not resemble (`earlier` rounds' too)."""
         from sei.stages.synthesize import synthesize
 
-        held_out = (self.splits.validation, *self.splits.tests.values())
-        forbidden = [problem for problems in held_out for problem in problems]
         options: dict[str, Any] = OmegaConf.to_container(self.config.recipe.synthesis)  # type: ignore[assignment]
         options.pop("verify_samples", None)  # a stage of its own
         options |= {"style": self.style, "round": round, "seed": self.config.seed}
@@ -356,7 +644,7 @@ class Kit:
         def run(scratch: Path) -> Output[Synthetic]:
             with self.display.progress("synthetic") as progress:
                 return synthesize(
-                    types, mistakes, forbidden, self.teacher, earlier=earlier, **options, on_progress=progress
+                    types, mistakes, self._held_out, self.teacher, earlier=earlier, **options, on_progress=progress
                 )
 
         return self._stage(
@@ -364,7 +652,7 @@ class Kit:
             Synthetic,
             run,
             code=("sei.stages.synthesize", *self._teacher_code),
-            inputs={"types": types, "mistakes": mistakes, "forbidden": forbidden, "earlier": earlier},
+            inputs={"types": types, "mistakes": mistakes, "forbidden": self._held_out, "earlier": earlier},
             parameters={"teacher": self._teacher_fingerprint, **options},
             round=round,
         ).records
@@ -437,89 +725,241 @@ class Kit:
             "selected",
             Synthetic,
             run,
-            code=("sei.stages.select", *self._engine_code),
+            code=("sei.stages.select", f"sei.target.{self.config.engine.kind}"),
             inputs={"candidates": candidates, "wrong": wrong, "right": right},
             parameters={"engine": self._engine_fingerprint(adapter), "keep": options.keep, **self._asking},
             round=round,
         ).records
 
+    def thought_rows(
+        self, problems: Sequence[Problem], adapter: Adapter | None = None, *, round: int = 1
+    ) -> list[Example]:
+        """Chain-of-thought rows: the gold solutions, and other right paths to the same answers (`recipe.paths`)."""
+        gold = assemble.from_problems(problems, self.formats)
+        return [*gold, *assemble.from_attempts(self.paths(problems, adapter, round=round), problems, self.formats)]
+
+    def correction_rows(self, corrections: Sequence[Correction], mistakes: Sequence[Mistake]) -> list[Example]:
+        """LeMa's mistake-correction pairs, or what an ablation makes of the corrections."""
+        options = self.config.recipe.correction
+        if options.rows == "none":
+            return []
+        if options.rows == "paths":
+            return assemble.corrected_paths(corrections, mistakes, self.formats)
+        return assemble.from_corrections(
+            corrections, mistakes, self.formats, explanation=options.explanation, step=options.step
+        )
+
+    def success_rates(
+        self,
+        problems: Sequence[Problem],
+        mistakes: Sequence[Mistake],
+        corrections: Sequence[Correction],
+        *,
+        name: str = "corrections",
+        round: int = 1,
+    ) -> None:
+        """Which share of the mistakes was corrected, by source and difficulty: a table and a figure in the run folder."""
+        if not self.workspace.compute:
+            return
+        from sei.tracking.rates import rates, write
+
+        levels = {problem.id: sources.difficulty(problem) for problem in problems}
+        folder = self.workspace.run / "correction_rates" / f"{name}.round{round}"
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder, rates(corrections, mistakes, levels))
+
     def with_replay(self, examples: Sequence[Example]) -> list[Example]:
         """`examples` with gold solutions of training problems, `recipe.replay` of all rows (0: none, as in SEI)."""
         share, seed = self.config.recipe.replay, self.config.seed
-        return [*examples, *replay(self.splits.train, len(examples), share, self.formats, seed=seed)]
+        return [*examples, *assemble.replay(self.splits.train, len(examples), share, self.formats, seed=seed)]
 
-    def finetune(self, examples: Sequence[Example], start: Adapter | None = None, *, round: int = 1) -> Adapter:
+    def finetune(
+        self, examples: Sequence[Example], start: Adapter | None = None, *, name: str = "adapter", round: int = 1
+    ) -> Adapter:
         """Train the target on the examples' responses, on from `start`. Returns the new adapter."""
-        training, model = self.config.recipe.training, self.config.model
-        options: dict[str, Any] = OmegaConf.to_container(training)  # type: ignore[assignment]
-        options |= {"seed": self.config.seed, "quantization": model.quantization.name}
-        if options["tokens"] is not None:  # the budget is the recipe's, whatever the number of rounds
-            options["tokens"] //= self.config.recipe.rounds
-        hardware = {key: value for key, value in self.config.trainer.items() if key != "kind"}
-        self.close()
+        limit, seed = self.config.recipe.max_examples, self.config.seed
+        if limit is not None and limit < len(examples):
+            self.display.note(f"recipe.max_examples={limit}: so many of the {len(examples)} training rows, by seed")
+            examples = assemble.thin(examples, limit, seed=seed)
+        return self._supervise(examples, self.config.recipe.training, start, name, round)
+
+    def _supervise(
+        self, examples: Sequence[Example], training: DictConfig, start: Adapter | None, name: str, round: int
+    ) -> Adapter:
+        from sei.training.module import Hyperparameters
+
+        options = self._hyperparameters(training)
+        keep_every = options.pop("keep_every")
 
         def run(scratch: Path) -> Output[Example]:
             from sei.stages.finetune import finetune
-            from sei.training.module import Hyperparameters
 
             return finetune(
                 examples,
-                model.path,
+                self.config.model.path,
                 Hyperparameters(**options),
-                dtype=model.dtype,
-                start=start.path if start else None,
-                revision=model.revision,
-                hardware=hardware,
-                scratch=scratch,
-                loggers=self.tracker.lightning_loggers() if self.tracker else [],
-                say=self.display.note,
+                **self._loop(name, start, scratch),
+                keep_every=keep_every,
             )
 
-        artifact = self._stage(
-            "adapter",
+        return self._train(
+            name,
             Example,
             run,
-            code=("sei.stages.finetune",),
-            inputs={"examples": examples},
+            "sei.stages.finetune",
+            {"examples": examples},
+            options,
+            keep_every,
+            start,
+            round,
+            "finetune",
+        )
+
+    def _hyperparameters(self, training: DictConfig) -> dict[str, Any]:
+        options: dict[str, Any] = OmegaConf.to_container(training, resolve=True)  # type: ignore[assignment]
+        options |= {"seed": self.config.seed, "quantization": self.config.model.quantization.name}
+        for budget in ("tokens", "steps"):  # the budget is the recipe's, whatever the number of rounds
+            if options[budget] is not None:
+                options[budget] //= self.config.recipe.rounds
+        return options
+
+    def _loop(self, name: str, start: Adapter | None, scratch: Path) -> dict[str, Any]:
+        return {
+            "dtype": self.config.model.dtype,
+            "chat": self._chat,
+            "start": start.path if start else None,
+            "revision": self.config.model.revision,
+            "hardware": {key: value for key, value in self.config.trainer.items() if key != "kind"},
+            "scratch": scratch,
+            "loggers": self.tracker.lightning_loggers(name) if self.tracker else [],
+            "say": self.display.note,
+        }
+
+    def _train(
+        self,
+        name: str,
+        record_type: type[R],
+        run: Callable[[Path], Output[R]],
+        code: str,
+        inputs: dict[str, Sequence[Any]],
+        options: dict[str, Any],
+        keep_every: int | None,
+        start: Adapter | None,
+        round: int,
+        cache_as: str,
+    ) -> Adapter:
+        """A training stage, whose files are an adapter."""
+        self.close()
+        artifact = self._stage(
+            name,
+            record_type,
+            run,
+            code=(code,),
+            inputs=inputs,
             parameters={
                 "model": self._model_fingerprint,
                 "start": start.fingerprint if start else None,
                 "hyperparameters": options,
-                "dtype": model.dtype,
+                "keep_every": keep_every,
+                "chat": self._chat,
+                "dtype": self.config.model.dtype,
                 "precision": self.config.trainer.precision,
                 "devices": self.config.trainer.devices,
             },
             round=round,
-            cache_as="finetune",
+            cache_as=cache_as,
         )
         if artifact.files is None:
             raise AssertionError("training left no adapter")
         from sei.target.load import adapter_fingerprint
 
-        return Adapter(artifact.files, adapter_fingerprint(artifact.files))
+        kept = tuple(
+            (step, artifact.files / "steps" / f"{step:06d}") for step in artifact.numbers.get("kept_steps", ())
+        )
+        return Adapter(artifact.files, adapter_fingerprint(artifact.files), kept)
+
+    # Evaluation
 
     def evaluate(
-        self, when: str, adapter: Adapter | None = None, types: Sequence[ErrorType] = ()
+        self,
+        when: str,
+        adapter: Adapter | None = None,
+        types: Sequence[ErrorType] = (),
+        thoughts: Thoughts | None = None,
     ) -> dict[str, list[Outcome]]:
         """Outcomes on every test set; the mistakes among them are diagnosed and put under the nearest error type."""
         results = {}
-        for name, problems in self.splits.tests.items():
-            problems = problems[: self.config.eval.limit]
-            attempts = self.attempt(problems, adapter, name=f"evaluate.{when}.{name}")
+        for name, attempts in self._test_attempts(when, adapter, thoughts).items():
+            problems = self._test(name)
             type_of = self._error_types_of(when, name, problems, attempts, types)
-            results[name] = evaluation.outcomes(name, problems, attempts, type_of)
+            results[name] = evaluation.outcomes(name, problems, attempts, type_of, self.style_of(name))
         return results
 
-    def finish(self, results: Results, adapter: Adapter | None) -> Results:
-        """Evaluate before and, where something was trained, after. With `trainer=none` nothing is evaluated."""
+    def _test(self, name: str) -> list[Problem]:
+        return self.splits.tests[name][: self.config.eval.limit]
+
+    def _test_attempts(self, when: str, adapter: Adapter | None, thoughts: Thoughts | None) -> dict[str, list[Attempt]]:
+        options, templates = self.config.eval, self.config.recipe.templates
+        room = templates.max_new_tokens if thoughts else None
+        sampling = Sampling(
+            max_new_tokens=options.max_new_tokens or room or self.config.model.max_new_tokens,
+            temperature=options.temperature,
+            samples=options.samples,
+            seed=self.config.seed if options.temperature else 0,
+        )
+        return {
+            name: self.attempt(
+                self._test(name),
+                adapter,
+                name=f"evaluate.{when}.{name}",
+                sampling=sampling,
+                style=self.style_of(name),
+                thoughts=thoughts,
+            )
+            for name in self.splits.tests
+        }
+
+    def finish(self, results: Results, adapter: Adapter | None, thoughts: Thoughts | None = None) -> Results:
+        """Evaluate before and, where something was trained, after. With `trainer=none` nothing is evaluated.
+
+        `thoughts`: the trained target is asked for templates; before, it was not yet taught to write any.
+        """
         if self.trains:
+            results.domains = {domain: list(names) for domain, names in self.config.eval.sets.items()}
             results.before = self.evaluate("before", types=results.error_types)
             if adapter is not None:
-                results.after = self.evaluate("after", adapter, types=results.error_types)
-                validation = self.splits.validation
-                attempts = self.attempt(validation, adapter, name="evaluate.after.validation")
-                results.validation = evaluation.outcomes("validation", validation, attempts, {})
+                adapter = self.choose(adapter, results, thoughts)
+                results.after = self.evaluate("after", adapter, results.error_types, thoughts)
+                results.validation = self._validate("after", adapter, thoughts)
         return results
+
+    def choose(self, adapter: Adapter, results: Results, thoughts: Thoughts | None = None) -> Adapter:
+        """Of the adapters kept while training, the one that `eval.select` asks for; every one of them is scored.
+
+        The last of them is the adapter itself. `paper` scores all of them on the test sets, as LeMa does.
+        """
+        select = self.config.eval.select
+        if select == "last" or not adapter.kept:
+            return adapter
+        from sei.target.load import adapter_fingerprint
+
+        kept = [(step, Adapter(path, adapter_fingerprint(path))) for step, path in adapter.kept]
+        for step, one in kept:
+            rows = self._validate(f"step{step}", one, thoughts)
+            validation = evaluation.accuracy(rows) if rows else None
+            tests = {}
+            if select == "paper":
+                scored = self.evaluate(f"step{step}", one, thoughts=thoughts)
+                tests = {name: evaluation.accuracy(rows) for name, rows in scored.items()}
+            results.checkpoints.append(evaluation.CheckpointScore(step, validation, tests))
+        return kept[evaluation.choose(results.checkpoints, select)][1]
+
+    def _validate(self, when: str, adapter: Adapter, thoughts: Thoughts | None) -> list[Outcome]:
+        validation = self.splits.validation
+        sampling = self.thought_sampling if thoughts else self.sampling
+        name = f"evaluate.{when}.validation"
+        attempts = self.attempt(validation, adapter, name=name, sampling=sampling, thoughts=thoughts)
+        return evaluation.outcomes("validation", validation, attempts, {}, self.style)
 
     def _error_types_of(
         self,
@@ -534,7 +974,8 @@ class Kit:
         from sei.stages.cluster import assign
         from sei.stages.mine import mine
 
-        mistakes = list(mine(problems, attempts).records)
+        first = [attempt for attempt in attempts if attempt.sample == 0]
+        mistakes = list(mine(problems, first).records)
         diagnoses = self.diagnose(mistakes, name=f"diagnoses.{when}.{name}")
         assigned = assign(diagnoses, types, self.embedder)
         return {mistake.attempt_id: assigned[mistake.id] for mistake in mistakes if mistake.id in assigned}
@@ -555,10 +996,9 @@ class Kit:
     def _teacher_fingerprint(self) -> dict[str, Any]:
         """Without opening an API teacher: a run that finds everything in the cache needs no key."""
         if self.config.teacher.kind == "api":
-            from sei.teacher.api.roles import Roles
             from sei.teacher.api.teacher import ApiTeacher
 
-            return ApiTeacher.describe(self.config.teacher.model, Roles(self.prompt_set))
+            return ApiTeacher.describe(self.config.teacher.model, self.roles)
         return self.teacher.fingerprint()
 
     def _engine_fingerprint(self, adapter: Adapter | None) -> dict[str, Any]:
@@ -571,11 +1011,8 @@ class Kit:
             "dtype": model.dtype,
             "quantization": model.quantization.name,
             "batch_size": self.config.engine.batch_size,
+            "chat": self._chat,
         }
-
-    @property
-    def _engine_code(self) -> tuple[str, ...]:
-        return (f"sei.target.{self.config.engine.kind}",)
 
     @property
     def _teacher_code(self) -> tuple[str, ...]:
@@ -604,6 +1041,13 @@ class Kit:
         )
 
 
+def source_name(source: DictConfig) -> str:
+    """What a source of attempts is called in file names: the target, or its model or file."""
+    if source.kind == "target":
+        return "target"
+    return Path(source.model or source.path).name.removesuffix(".jsonl")
+
+
 def require_mistakes(mistakes: Sequence[Mistake], display: Display) -> bool:
     """Whether there is anything to learn from; says so where there is not."""
     if not mistakes:
@@ -630,3 +1074,11 @@ def api_settings(teacher: DictConfig) -> ApiSettings:
         budget_usd=teacher.budget_usd,
         price=Price(**teacher.price) if teacher.price.input is not None else None,
     )
+
+
+def source_settings(source: DictConfig) -> ApiSettings:
+    """A source of attempts behind an API, with the client's defaults."""
+    from sei.teacher.api.client import ApiSettings
+
+    urls: list[str] = [source.base_url] if isinstance(source.base_url, str) else list(source.base_url or ())
+    return ApiSettings(model=source.model, base_urls=tuple(urls), api_key_env=source.api_key_env)

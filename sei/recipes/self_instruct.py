@@ -10,7 +10,7 @@ from sei.recipes.kit import Adapter, Kit, Results, require_mistakes
 from sei.records import Synthetic
 from sei.stages import assemble
 
-STEPS = ("attempts", "mistakes", "synthetic", "selected", "adapter")
+STEPS = ("problems", "attempts", "mistakes", "synthetic", "selected", "adapter")
 
 
 def run(kit: Kit) -> Results:
@@ -18,7 +18,7 @@ def run(kit: Kit) -> Results:
     adapter: Adapter | None = None
     made: list[Synthetic] = []
     pool: list[Synthetic] = []
-    problems = kit.splits.train
+    problems = kit.problems()
     for round in range(1, kit.config.recipe.rounds + 1):
         attempts = kit.attempt(problems, adapter, round=round)
         mistakes = kit.mine(problems, attempts, round=round)

@@ -8,10 +8,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import TypeVar
 
-from sei.records import Attempt, Correction, Example, Mistake, Problem, Synthetic, Verdict, content_id
+from sei.records import (
+    Attempt,
+    Correction,
+    Example,
+    Mistake,
+    Pair,
+    Problem,
+    Record,
+    Synthetic,
+    Template,
+    Trace,
+    Verdict,
+    content_id,
+)
 from sei.steps import split_steps
 from sei.target.formats import Formats
+from sei.target.thoughts import ALL_RIGHT, Thoughts
+
+R = TypeVar("R", bound=Record)
 
 
 def from_problems(problems: Sequence[Problem], formats: Formats) -> list[Example]:
@@ -77,6 +94,67 @@ def corrected_paths(corrections: Sequence[Correction], mistakes: Sequence[Mistak
         _solution_row(formats, by_id[c.mistake_id].question, c.solution, c.answer, "cot", (c.id, c.mistake_id))
         for c in corrections
     ]
+
+
+def from_templates(templates: Sequence[Template], problems: Sequence[Problem], thoughts: Thoughts) -> list[Example]:
+    """SuperCorrect's first phase: question -> thought template."""
+    question = {problem.id: problem.question for problem in problems}
+    return [
+        _row(thoughts.solve(question[t.problem_id]), thoughts.solve_response(t), "template", (t.id, t.problem_id))
+        for t in templates
+    ]
+
+
+def from_checks(
+    problems: Sequence[Problem],
+    attempts: Sequence[Attempt],
+    mistakes: Sequence[Mistake],
+    traces: Sequence[Trace],
+    thoughts: Thoughts,
+    *,
+    count: int,
+    seed: int,
+) -> list[Example]:
+    """Rows that teach to check a solution, `count` at most: half of them right solutions, half wrong ones with their trace.
+
+    `attempts` are in GSM8K's format, `traces` those of `mistakes` among them. Drawn by seed, none twice.
+    """
+    question = {problem.id: problem.question for problem in problems}
+    right = [
+        _row(thoughts.check(question[a.problem_id], split_steps(a.output)[0]), ALL_RIGHT, "check", (a.id, a.problem_id))
+        for a in attempts
+        if a.verdict is Verdict.CORRECT and split_steps(a.output)[0]
+    ]
+    by_id = {mistake.id: mistake for mistake in mistakes}
+    wrong = [
+        _row(
+            thoughts.check(by_id[t.mistake_id].question, split_steps(by_id[t.mistake_id].output)[0]),
+            thoughts.check_response(t),
+            "check",
+            (t.id, t.mistake_id),
+        )
+        for t in traces
+    ]
+    each = min(count // 2, len(right), len(wrong))
+    return [*thin(right, each, seed=seed), *thin(wrong, each, seed=seed)]
+
+
+def from_chosen(pairs: Sequence[Pair]) -> list[Example]:
+    """The chosen side of pairs as supervised rows: what preference training has to beat."""
+    return [_row(pair.prompt, pair.chosen, "chosen", (pair.id, *pair.parents)) for pair in pairs]
+
+
+def thin(records: Sequence[R], count: int, *, seed: int) -> list[R]:
+    """`count` of the records at most, drawn by seed, in their order."""
+    if count >= len(records):
+        return list(records)
+    return [records[index] for index in sorted(random.Random(f"thin/{seed}").sample(range(len(records)), count))]
+
+
+def halve(problems: Sequence[Problem], share: float, *, seed: int) -> tuple[list[Problem], list[Problem]]:
+    """Two disjoint parts, drawn by seed: `share` of the problems, and the others; each in their order."""
+    first = {problem.id for problem in thin(problems, round(share * len(problems)), seed=seed)}
+    return [p for p in problems if p.id in first], [p for p in problems if p.id not in first]
 
 
 def _solution_row(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sei.answers import Style, grade
+from sei.answers import Style, grade_many
 from sei.records import Attempt, Problem, Rejected, content_id
 from sei.target.engine import Completion, Engine, Query, Sampling
 from sei.workspace import Output, read_records, write_records
@@ -26,9 +26,11 @@ def attempt(
     *,
     style: Style,
     scratch: Path,
+    read: Callable[[str], str] = lambda output: output,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Output[Attempt]:
-    """Attempts of `engine` at `problems`, in order; `prompt` makes the text to complete from a question.
+    """Attempts of `engine` at `problems`, in order; `prompt` makes the text to complete from a question, and `read` takes
+    from an output what is to be graded.
 
     A problem without any completion (a recorded engine that has none for it) is rejected as `no_attempt`.
     """
@@ -39,7 +41,7 @@ def attempt(
             chunk = problems[start : start + CHUNK]
             queries = [Query(prompt(problem.question), problem.question) for problem in chunk]
             answers = engine.complete(queries, sampling)
-            write_records(path, _grade(chunk, answers, style))
+            write_records(path, _grade(chunk, answers, style, read))
         attempts += read_records(path, Attempt)
         on_progress(min(start + CHUNK, len(problems)), len(problems))
     answered = {item.problem_id for item in attempts}
@@ -53,18 +55,29 @@ def attempt(
     )
 
 
-def _grade(problems: Sequence[Problem], answers: Sequence[Sequence[Completion]], style: Style) -> list[Attempt]:
+def _grade(
+    problems: Sequence[Problem], answers: Sequence[Sequence[Completion]], style: Style, read: Callable[[str], str]
+) -> list[Attempt]:
+    given = [
+        (problem, sample, completion)
+        for problem, completions in zip(problems, answers, strict=True)
+        for sample, completion in enumerate(completions)
+    ]
+    verdicts = grade_many(
+        [(read(completion.text), problem.answer) for problem, _, completion in given],
+        style,
+        truncated=[completion.truncated for _, _, completion in given],
+    )
     return [
         Attempt(
             id=content_id("attempt", problem.id, completion.model, sample, completion.text),
             problem_id=problem.id,
             model=completion.model,
             output=completion.text,
-            verdict=grade(completion.text, problem.answer, style, truncated=completion.truncated),
+            verdict=verdict,
             sample=sample,
             output_tokens=completion.tokens,
             truncated=completion.truncated,
         )
-        for problem, completions in zip(problems, answers, strict=True)
-        for sample, completion in enumerate(completions)
+        for (problem, sample, completion), verdict in zip(given, verdicts, strict=True)
     ]

@@ -20,7 +20,7 @@ from typing import Literal
 from sei.answers import Style, grade
 from sei.data.overlap import SimilarityFilter
 from sei.records import Correction, Mistake, Problem, Rejected, Verdict
-from sei.stages.synthesize import _content as content
+from sei.stages.synthesize import content
 from sei.teacher.base import Draft, Evolver
 from sei.workspace import Output
 

@@ -23,6 +23,7 @@ def finetune(
     hyperparameters: Hyperparameters,
     *,
     dtype: str,
+    chat: bool,
     start: Path | None,
     revision: str | None,
     hardware: Mapping[str, Any],
@@ -40,6 +41,7 @@ def finetune(
     loop = Loop(
         revision=revision,
         adapter=start,
+        chat=chat,
         dtype=dtype,  # type: ignore[arg-type]
         keep_every=keep_every,
         loggers=loggers,

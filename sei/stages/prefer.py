@@ -25,6 +25,7 @@ def prefer(
     hyperparameters: PreferenceHyperparameters,
     *,
     dtype: str,
+    chat: bool,
     start: Path | None,
     revision: str | None,
     hardware: Mapping[str, Any],
@@ -41,6 +42,7 @@ def prefer(
     loop = Loop(
         revision=revision,
         adapter=start,
+        chat=chat,
         dtype=dtype,  # type: ignore[arg-type]
         keep_every=keep_every,
         loggers=loggers,

@@ -48,7 +48,7 @@ def synthesize(
     similar = SimilarityFilter(
         rouge_threshold, [item.question for some in (forbidden, mistakes, earlier) for item in some]
     )
-    tested = {_content(problem.solution) for problem in forbidden}
+    tested = {content(problem.solution) for problem in forbidden}
     goals = split_budget(budget, [kind.size for kind in types])
     kept: dict[str, list[Synthetic]] = {kind.id: [] for kind in types}
     rejected: list[Rejected] = []
@@ -166,13 +166,13 @@ def _fault(
         return "answer_not_reached"
     if not all(equation.holds for equation in read_equations(split_steps(draft.solution)[0])):
         return "arithmetic_wrong"
-    if (content := _content(draft.solution)) and content in tested:
+    if (computed := content(draft.solution)) and computed in tested:
         return "content_of_a_test_problem"
     if similar.check(draft.question) is not None:
         return "too_similar"
     return None
 
 
-def _content(solution: str) -> tuple[str, ...]:
+def content(solution: str) -> tuple[str, ...]:
     """What a problem computes, whatever its words: the expressions of its solution, in order."""
     return tuple("".join(equation.text.split()) for equation in read_equations(split_steps(solution)[0]))

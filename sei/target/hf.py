@@ -157,7 +157,7 @@ class HFEngine:
     def _load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         if self._loaded is None:
             if self.device == "cpu":
-                _keep_freed_memory()
+                keep_freed_memory()
             path, adapter, revision, dtype, quantization, attention = self._source
             model = load_target(
                 path,
@@ -220,7 +220,7 @@ class HFEngine:
         return self._stop_tokens[stop]
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let glibc keep the large blocks that each batch frees, where there is glibc.
 
     Handed back to the system, they are faulted in again page by page for the next batch: a fifth of the time on CPU

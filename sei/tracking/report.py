@@ -52,6 +52,7 @@ def collect(
         "eval": {name: summarize(rows, after.get(name), names) for name, rows in before.items()},
         "averages": averages(before, after, results.domains),
         "second_pass": _second_pass(after or before, results.second),
+        "located": results.located,
         "checkpoints": _checkpoints(results, config.eval.select),
         "unanswered": {
             a.stage: missing
@@ -60,7 +61,7 @@ def collect(
         },
         "validation": accuracy(results.validation) if results.validation else None,
         "error_types": _error_types(results.rounds),
-        "adapter": next((a.stage for a in reversed(artifacts) if a.stage.startswith("adapter")), None),
+        "adapter": _adapter(results, config.eval.select, artifacts),
         "tokens_trained": sum(a.numbers.get("tokens", 0) for a in artifacts),
         "seconds": {a.stage: a.manifest["seconds"] for a in artifacts},
         "cached": [a.stage for a in artifacts if a.cached],
@@ -96,6 +97,14 @@ def _second_pass(
     return {name: passes(first[name], rows) for name, rows in second.items() if rows and name in first}
 
 
+def _adapter(results: Results, select: Select, artifacts: Sequence[Artifact[Any]]) -> str | None:
+    """Where in the run folder the evaluated adapter lies; None where nothing was trained."""
+    stage = next((a.stage for a in reversed(artifacts) if a.stage.startswith(("adapter", "student"))), None)
+    if stage is None or not results.checkpoints:
+        return stage
+    return f"{stage}/steps/{results.checkpoints[choose(results.checkpoints, select)].step:06d}"
+
+
 def _checkpoints(results: Results, select: Select) -> dict[str, Any] | None:
     scores = results.checkpoints
     if not scores:
@@ -116,6 +125,8 @@ def show(console: Console, figures: Mapping[str, Any], artifacts: Sequence[Artif
         tables += [_accuracy_table(figures), *_sample_tables(figures), *_part_tables(figures)]
     if figures["second_pass"]:
         tables.append(_second_pass_table(figures["second_pass"]))
+    if figures["located"]:
+        tables.append(_located_table(figures["located"]))
     if figures["checkpoints"]:
         tables += _checkpoint_tables(figures)
     if figures["error_types"]:
@@ -216,6 +227,15 @@ def _second_pass_table(second: Mapping[str, Any]) -> Table:
     for name, row in second.items():
         changed = (str(row["right_to_wrong"]), str(row["wrong_to_right"]), f"{row['p']:.4f}")
         table.add_row(name, f"{row['n']:,}", _plain_interval(row["first"]), _plain_interval(row["second"]), *changed)
+    return table
+
+
+def _located_table(located: Mapping[str, Any]) -> Table:
+    """Whose check of the student's mistakes finds the first wrong step, and whose correction reaches the gold answer."""
+    table = _table("The student's mistakes, checked", "set", "by", numbers=("n", "step found, %", "corrected, %"))
+    for label, row in located.items():
+        shares = (_plain_interval(row[share], "mean") for share in ("located", "corrected"))
+        table.add_row(row["set"], label, f"{row['corrected']['n']:,}", *shares)
     return table
 
 

@@ -56,13 +56,16 @@ class Tracker:
             ),
         )
 
-    def lightning_loggers(self) -> list[Any]:
-        """Loggers for Lightning's Trainer: CSV in `<run>/curves`, and the open W&B run."""
+    def lightning_loggers(self, stage: str) -> list[Any]:
+        """Loggers for Lightning's Trainer: CSV in `<run>/curves/<stage>`, and the open W&B run."""
         if self.kind == "none":
             return []
         from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
-        return [CSVLogger(self.run_folder, name="curves", version=""), WandbLogger(experiment=self._run)]
+        return [
+            CSVLogger(self.run_folder / "curves", name=stage, version=""),
+            WandbLogger(experiment=self._run, prefix="" if stage.startswith("adapter") else stage),
+        ]
 
     def summarize(self, values: dict[str, Any], tables: dict[str, tuple[list[str], list[list[Any]]]]) -> None:
         """Final figures into the run's summary, and tables as (columns, rows)."""

@@ -37,6 +37,7 @@ from safetensors import SafetensorError
 
 from sei.errors import UserError
 from sei.records import Example, Pair, Rejected
+from sei.target.hf import keep_freed_memory
 from sei.target.load import (
     Attention,
     Dtype,
@@ -72,6 +73,7 @@ class Loop:
 
     revision: str | None = None
     adapter: Path | None = None  # to go on training; its rank and layers then hold, not the hyperparameters'
+    chat: bool = True  # prompts go inside the tokenizer's chat template, where it has one
     dtype: Dtype = "auto"  # of the frozen weights; trained weights are float32
     attention: Attention | None = None
     accelerator: str = "auto"
@@ -101,7 +103,7 @@ def train_sft(
     `trained_parameters`, `accumulation`, `kept_steps`, `resumed_from_step`, and `rejected` (list of records.Rejected).
     Raises UserError where nothing can be trained on or an adapter does not fit.
     """
-    tokenizer = load_tokenizer(model, revision=loop.revision)
+    tokenizer = load_tokenizer(model, revision=loop.revision, chat=loop.chat)
     encoded, rejected = encode_all(examples, tokenizer, hyperparameters.max_tokens)
     if examples and not encoded:
         raise UserError(_all_rejected("examples", rejected, hyperparameters.max_tokens))
@@ -148,7 +150,7 @@ def train_dpo(
     beginning) and `reference_seconds`. Losses are a pair's, not a token's. Raises UserError as `train_sft` does.
     """
     settings = hyperparameters
-    tokenizer = load_tokenizer(model, revision=loop.revision)
+    tokenizer = load_tokenizer(model, revision=loop.revision, chat=loop.chat)
     encoded, rejected = encode_pairs(pairs, tokenizer, settings.max_tokens)
     if not encoded:
         raise UserError(_all_rejected("pairs", rejected, settings.max_tokens))
@@ -335,6 +337,8 @@ def _trainable(
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
     adapter = loop.adapter
+    if device.type == "cpu":
+        keep_freed_memory()
     full = settings.method == "full"
     if full and settings.quantization != "none":
         raise UserError("method=full cannot train quantized weights: use quantization=none or method=lora.")

@@ -23,7 +23,6 @@ from sei.records import (
 from sei.stages import assemble
 from sei.stages.attempt import attempt
 from sei.stages.correct import correct
-from sei.stages.evaluate import outcomes, summarize
 from sei.stages.mine import mine
 from sei.stages.select import development_set, select
 from sei.stages.synthesize import split_budget, synthesize
@@ -303,16 +302,3 @@ def test_correct_attempts_become_paths() -> None:
     (row,) = assemble.from_attempts(attempts, problems, FORMATS)
     assert (row.prompt, row.response) == (FORMATS.solve("2 and 1?"), "2+1=3\n#### 3")
     assert (row.kind, row.parents) == ("path", (attempts[0].id, problems[1].id))
-
-
-def test_figures_by_set_family_and_error_type() -> None:
-    problems = [problem(number, family="even" if number % 2 == 0 else "odd") for number in range(4)]
-    verdicts = [Verdict.CORRECT, Verdict.WRONG, Verdict.WRONG, Verdict.TRUNCATED]
-    attempts = [make_attempt(p, str(v), v) for p, v in zip(problems, verdicts, strict=True)]
-    before = outcomes("set", problems, attempts, {attempts[1].id: "t1", attempts[2].id: "t2"})
-    better = [make_attempt(p, "c", Verdict.CORRECT) for p in problems]
-    figures = summarize(before, outcomes("set", problems, better, {}), {"t1": "one", "t2": "two"})
-    assert (figures["before"]["correct"], figures["before"]["n"], figures["after"]["accuracy"]) == (1, 4, 1.0)
-    assert figures["families"]["even"] == {"n": 2, "before": 0.5, "after": 1.0}
-    assert figures["error_types"]["t1"] == {"name": "one", "before": 1, "after": 0}
-    assert figures["verdicts"]["before"] == {"correct": 1, "wrong": 2, "truncated": 1}

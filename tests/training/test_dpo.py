@@ -247,6 +247,7 @@ def test_stage_accounts_for_every_pair_and_keeps_adapters(base: Path, adapter: P
         [*pairs(), bad],
         str(base),
         DPO,
+        chat=True,
         dtype="auto",
         start=adapter,
         revision=None,

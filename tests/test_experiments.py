@@ -1,0 +1,97 @@
+"""Every experiment composes, every one of its jobs is valid, and each shows its plan without a key, a GPU or the hub."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from sei.config import validate
+from sei.data import arithmetic
+from sei.run import run
+from tests.test_config import ROOT, composed
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
+
+
+def jobs(experiment: str) -> list[list[str]]:
+    """The overrides of every job of the experiment's sweep."""
+    file: Any = OmegaConf.load(ROOT / "experiments" / f"{experiment}.yaml")
+    params = {key: str(value).split(",") for key, value in file.hydra.sweeper.params.items()}
+    return [
+        [
+            f"experiment={experiment}",
+            *(f"{key}={value.strip(chr(34))}" for key, value in zip(params, values, strict=True)),
+        ]
+        for values in itertools.product(*params.values())
+    ]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A small local folder for every hub set that an experiment names."""
+    gsm8k = tmp_path_factory.mktemp("gsm8k")
+    splits = arithmetic.load(train=60, validation=1, test=20, seed=0)
+    for name, problems in (("train", splits.train), ("test", splits.tests["in_domain"])):
+        rows = [json.dumps({"question": p.question, "answer": p.solution}) for p in problems]
+        (gsm8k / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
+    math = tmp_path_factory.mktemp("math")
+    for name, numbers in (("train", range(10, 70)), ("test", range(80, 100))):
+        rows = [
+            json.dumps(
+                {"problem": f"What is {n} plus {n}?", "solution": f"It is $\\boxed{{{2 * n}}}$.", "level": "Level 1"}
+            )
+            for n in numbers
+        ]
+        (math / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
+    svamp = tmp_path_factory.mktemp("svamp")
+    row = {"Body": "Ann has 3 pens.", "Question": "How many after 2 more?", "Answer": "5", "Equation": "( 3 + 2 )"}
+    (svamp / "test.jsonl").write_text(json.dumps(row) + "\n")
+    asdiv = tmp_path_factory.mktemp("asdiv")
+    row = {"body": "Bo has 4 cups.", "question": "How many after 3 more?", "answer": "7 (cups)", "formula": "4+3=7"}
+    (asdiv / "test.jsonl").write_text(json.dumps(row) + "\n")
+    return {"gsm8k": str(gsm8k), "math": str(math), "svamp": str(svamp), "asdiv": str(asdiv)}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_job_of_an_experiment_is_valid(experiment: str) -> None:
+    for overrides in jobs(experiment):
+        config = composed(*overrides)
+        assert OmegaConf.missing_keys(config) == set()
+        validate(config)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_shows_its_plan(
+    experiment: str, folders: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [*jobs(experiment)[-1], "dry_run=true", f"cache_dir={tmp_path}"]
+    config = composed(*overrides)
+    if config.data.kind != "arithmetic":
+        sets = {name for names in config.eval.sets.values() for name in names} - {config.data.kind}
+        paths = [f"+eval.paths.{name}={folders[name]}" for name in sorted(sets)]
+        config = composed(*overrides, f"data.path={folders[config.data.kind]}", "data.validation=5", *paths)
+    run(config, tmp_path / "run", overrides)
+    printed = capsys.readouterr().out
+    assert f"Plan: recipe {config.recipe.name}, model {config.model.name}" in printed
+    assert "Next to compute: problems" in printed
+    assert not (tmp_path / "run").exists(), "a plan writes nothing"
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith("embedded")])
+def test_expected_figures_name_models_recipes_and_sets_that_exist(experiment: str) -> None:
+    from sei.data.sources import SOURCES
+
+    config = composed(f"experiment={experiment}")
+    models = {path.stem for path in (ROOT / "conf/model").glob("*.yaml")}
+    recipes = {path.stem for path in (ROOT / "conf/recipe").glob("*.yaml")}
+    for row in config.expected:
+        assert set(row) <= {"model", "recipe", "set", "accuracy", "source", "ablation"}
+        assert row.model in models
+        assert row.recipe in recipes
+        assert row.set in SOURCES
+        assert 0 < row.accuracy < 100
