@@ -43,6 +43,9 @@ def main(config: DictConfig) -> float | None:
         if hydra_config.mode is RunMode.MULTIRUN:
             raise  # marks this job as failed; the other jobs of the sweep go on
         sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(stop or "stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -568,6 +568,13 @@ def validate(config: DictConfig) -> None:
             f"recipe.synthesis.verify_samples={config.recipe.synthesis.verify_samples}: the symbolic teacher does not "
             "solve; what it synthesizes is verified by executing it. Set 0, or choose an API teacher"
         )
+    if config.teacher.kind == "api":
+        from sei.teacher.api.roles import limits_with
+
+        try:
+            limits_with(config.teacher.limits)
+        except UserError as error:
+            problems.append(str(error))
     if config.embedder.kind == "sentence_transformer" and not config.embedder.path:
         problems.append("embedder=sentence_transformer needs embedder.path: a folder, or a model id of the hub")
     if config.data.path and not Path(config.data.path).exists():

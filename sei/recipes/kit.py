@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -200,7 +200,7 @@ class Kit:
 
             return ApiTeacher.open(
                 api_settings(self.config.teacher),
-                dataset=self.prompt_set,
+                dataset=self.style,
                 store=self._teacher_store,
                 run_folder=self.workspace.run,
                 limits=self._teacher_limits,
@@ -214,7 +214,7 @@ class Kit:
         """What an API teacher is asked, and within which limits."""
         from sei.teacher.api import roles
 
-        return roles.Roles(self.prompt_set, roles.limits_with(self._teacher_limits))
+        return roles.Roles(self.style, roles.limits_with(self._teacher_limits))
 
     @property
     def _teacher_limits(self) -> dict[str, Any]:
@@ -225,10 +225,6 @@ class Kit:
         return Path(self.config.cache_dir) / "teacher.sqlite"
 
     @property
-    def prompt_set(self) -> Literal["gsm8k", "math"]:
-        """Which of the teacher's prompts with worked examples fit this data set."""
-        return "math" if self.style == "math" else "gsm8k"
-
     @cached_property
     def embedder(self) -> Embedder:
         from sei.clustering import make_embedder

@@ -57,7 +57,7 @@ class ThoughtKit(Kit):
         settings = dataclasses.replace(api_settings(self.config.teacher), model=model, price=None)
         return ApiTeacher.open(
             settings,
-            dataset=self.prompt_set,
+            dataset=self.style,
             store=self._teacher_store,
             run_folder=self.workspace.run,
             limits=self._teacher_limits,
@@ -287,17 +287,17 @@ class ThoughtKit(Kit):
 
     def locate(self, results: Results, student: Adapter, adapter: Adapter) -> Results:
         """How often student and adapter find the first wrong step of the student's mistakes on the first test set, and
-        correct it. Costs a diagnosis per mistake, so `eval.diagnose=false` leaves it out."""
+        correct it. Costs a teacher's trace per mistake, so `eval.diagnose=false` leaves it out."""
         if not self.config.eval.diagnose or not results.after:
             return results
-        from sei.stages.trace import as_solutions, locate
+        from sei.stages.trace import locate
 
         name = next(iter(self.splits.tests))
         attempts = self._test_attempts("student", student, self.thoughts)[name]
         mistakes = self.mine(self._test(name), attempts, name=f"{name}.mistakes")
         if not mistakes:
             return results
-        truths = self.diagnose(as_solutions(mistakes, self.thoughts), name=f"{name}.diagnoses")
+        truths = self.trace(mistakes, name=f"{name}.truths")
         whose = {"student": student} if adapter == student else {"student": student, "adapter": adapter}
         for label, one in whose.items():
             traces = self.student_traces(mistakes, one, name=f"{name}.traces.{label}")

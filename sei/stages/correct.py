@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sei.answers import Style, grade_many
 from sei.records import Correction, Diagnosis, Mistake, Rejected, Verdict
 from sei.teacher.base import Teacher
+from sei.templates import marked
 from sei.workspace import Output
 
 
@@ -30,7 +31,8 @@ def correct(
         else:
             written.append((mistake, result))
     kept = []
-    verdicts = grade_many([(correction.solution, mistake.gold_answer) for mistake, correction in written], style)
+    # The answer, not the whole solution: the student's kept steps may hold a box or a sentence that reads as an answer.
+    verdicts = grade_many([(marked(one.answer, style), mistake.gold_answer) for mistake, one in written], style)
     for (mistake, correction), verdict in zip(written, verdicts, strict=True):
         if verdict is Verdict.CORRECT:
             kept.append(correction)

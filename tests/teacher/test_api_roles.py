@@ -77,6 +77,21 @@ def test_what_the_teacher_may_see() -> None:
     assert DIAGNOSIS.explanation in ROLES.correct(MISTAKE, DIAGNOSIS).request.text
 
 
+def test_the_worked_examples_of_choices_are_right() -> None:
+    """Four; each names the letter of the choice that its last step argues for, and not the student's."""
+    text = prompts.load("teacher/correct/choice").text
+    shape = r"Choices: (.*?)\n</question>\n\n<student>\n(.*?)\n</student>\n\n(\{\"step\".*?\})\n"
+    examples = re.findall(shape, text, re.DOTALL)
+    assert len(examples) == 4
+    for listed, student, reply_text in examples:
+        reply = parse(reply_text, CorrectionReply)
+        choices = dict(re.findall(r"\(([A-E])\) ([^(]+?)(?= \(|$)", listed))
+        assert sorted(choices) == list("ABCDE")
+        assert choices[reply.answer] in reply.steps[-1]
+        assert choices[reply.answer] not in student.splitlines()[reply.step - 1]
+        assert 1 <= reply.step <= len(student.splitlines())
+
+
 @pytest.mark.parametrize("dataset", ["gsm8k", "math"])
 def test_the_worked_examples_of_correct_are_right(dataset: str) -> None:
     """Four each; their JSON is a valid reply, continues the student, and its arithmetic holds."""

@@ -32,7 +32,7 @@ from sei.teacher.base import Draft, Seed, SynthesisRequest
 from sei.teacher.review import Inspection, Revision
 from sei.templates import Malformed, ThoughtTemplate, make_trace
 
-Dataset = Literal["gsm8k", "math"]
+Dataset = Literal["gsm8k", "math", "choice"]
 RoleName = Literal[
     "solve",
     "diagnose",
@@ -252,7 +252,7 @@ class Roles:
         return dataclasses.replace(job, request=dataclasses.replace(job.request, temperature=temperature))
 
     def diagnose(self, mistake: Mistake) -> Job[Diagnosis]:
-        steps = split_steps(mistake.output)[0]
+        steps = split_steps(mistake.output, self.dataset)[0]
 
         def read(text: str) -> Diagnosis:
             reply = parse(text, DiagnosisReply)
@@ -262,12 +262,16 @@ class Roles:
             parts = (mistake.id, reply.step, reply.kind, phrases, reply.reason)
             return Diagnosis(content_id("diagnosis", *parts), *parts)
 
-        values = {"question": mistake.question, "gold_solution": mistake.gold_solution, "steps": _numbered(mistake)}
+        values = {
+            "question": mistake.question,
+            "gold_solution": mistake.gold_solution,
+            "steps": _numbered(mistake, self.dataset),
+        }
         return self._job("diagnose", "diagnose", mistake.id, read, DiagnosisReply, **values)
 
     def correct(self, mistake: Mistake, diagnosis: Diagnosis | None = None) -> Job[Correction]:
         """A correction as in LeMa: without the gold solution. A diagnosis that names a step is passed on as a remark."""
-        own_steps = split_steps(mistake.output)[0]
+        own_steps = split_steps(mistake.output, self.dataset)[0]
         hint = ""
         if diagnosis is not None and diagnosis.step > 0 and diagnosis.explanation:
             remark = {"step": str(diagnosis.step), "explanation": diagnosis.explanation}
@@ -286,7 +290,7 @@ class Roles:
             parts = (mistake.id, reply.step, reply.explanation.strip(), steps, solution, answer)
             return Correction(content_id("correction", *parts), *parts)
 
-        values = {"question": mistake.question, "steps": _numbered(mistake), "hint": hint}
+        values = {"question": mistake.question, "steps": _numbered(mistake, self.dataset), "hint": hint}
         return self._job("correct", f"correct/{self.dataset}", mistake.id, read, CorrectionReply, **values)
 
     def evolve(self, question: str, source_id: str, sample: int = 0) -> Job[str]:
@@ -555,8 +559,8 @@ def _expect(held: bool, complaint: str, fault: Any = "wrong_schema") -> None:
         raise ParseError(fault, complaint)
 
 
-def _numbered(mistake: Mistake) -> str:
-    steps, answer = split_steps(mistake.output)
+def _numbered(mistake: Mistake, dataset: Dataset = "gsm8k") -> str:
+    steps, answer = split_steps(mistake.output, dataset)
     return number_steps(steps) + (f"\nAnswer: {answer}" if answer else "")
 
 
