@@ -59,6 +59,7 @@ class Run:
     tokens: int = 0
     before: Mapping[str, Scores] = field(default_factory=dict)
     after: Mapping[str, Scores] = field(default_factory=dict)
+    shares: Mapping[tuple[str, str], float] = field(default_factory=dict)  # (evaluation set, what) -> share in [0, 1]
     model: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)  # composed, as config.yaml has it
 
@@ -78,11 +79,12 @@ class Row:
     items where there is one seed (Wilson's; a bootstrap where items have several samples). `paper` is the paper's figure
     for `after`, and `remark` says where it stands.
     paired: `difference` is `recipe` minus `against`, bootstrap interval and p.
+    share: what else was measured of one group, named in `remark`: its second pass, the checks of its mistakes.
     mcnemar: the same two for one seed, where items have one sample; `only_recipe` and `only_against` count items that one
     alone got right.
     """
 
-    kind: Literal["accuracy", "paired", "mcnemar", "failed"]
+    kind: Literal["accuracy", "share", "paired", "mcnemar", "failed"]
     eval_set: str = ""
     recipe: str = ""
     against: str = ""
@@ -135,7 +137,7 @@ def compare(runs: Sequence[Run], baseline: str | None = None) -> Comparison:
     """
     remarks: list[str] = []
     groups = _grouped([run for run in runs if run.error is None], remarks)
-    rows = [*_accuracy_rows(groups), *_paired_rows(groups, _pairs(groups, baseline))]
+    rows = [*_accuracy_rows(groups), *_share_rows(groups), *_paired_rows(groups, _pairs(groups, baseline))]
     rows += [Row("failed", recipe=run.recipe, seeds=str(run.seed), remark=run.error) for run in runs if run.error]
     remarks += _remarks(groups, rows)
     return Comparison(groups, rows, remarks)
@@ -152,7 +154,7 @@ def write_csv(rows: Sequence[Row], file: TextIO) -> None:
 
 def show(comparison: Comparison, console: Console) -> None:
     """The tables for a person."""
-    by_kind: dict[str, list[Row]] = {"accuracy": [], "paired": [], "mcnemar": [], "failed": []}
+    by_kind: dict[str, list[Row]] = {"accuracy": [], "share": [], "paired": [], "mcnemar": [], "failed": []}
     for row in comparison.rows:
         by_kind[row.kind].append(row)
     for eval_set, rows in _by_set(by_kind["accuracy"]):
@@ -171,6 +173,13 @@ def show(comparison: Comparison, console: Console) -> None:
                 _points(row.difference),
                 f"{row.tokens_trained:,.0f}",
             )
+        console.print(table)
+    for eval_set, rows in _by_set(by_kind["share"]):
+        names = list(dict.fromkeys(row.remark for row in rows))
+        table = _table(f"Also measured on {eval_set}: %, mean over seeds, 95 % interval", "recipe", numbers=names)
+        for label in dict.fromkeys(row.recipe for row in rows):
+            found = {row.remark: row for row in rows if row.recipe == label}
+            table.add_row(label, *(_share(found.get(name)) for name in names))
         console.print(table)
     for eval_set, rows in _by_set(by_kind["paired"]):
         title = f"Paired tests {eval_set}: points of difference on the same items, 95 % bootstrap interval"
@@ -301,6 +310,7 @@ def _read_run(folder: Path) -> Run:
             tokens=int(results["tokens_trained"]),
             before=_scores(folder / "outcomes_before.jsonl"),
             after=_scores(folder / "outcomes.jsonl"),
+            shares=_shares(results),
             model=results["model"],
             config=composed,
         )
@@ -463,6 +473,45 @@ def _accuracy_rows(groups: Mapping[str, list[Run]]) -> Iterator[Row]:
                 paper=paper,
                 remark=source if interval else "not trained",
             )
+
+
+def _share_rows(groups: Mapping[str, list[Run]]) -> Iterator[Row]:
+    for label, group in groups.items():
+        for eval_set, what in dict.fromkeys(key for run in group for key in run.shares):
+            runs = [run for run in group if (eval_set, what) in run.shares]
+            interval = mean_interval([run.shares[eval_set, what] for run in runs])
+            yield Row(
+                "share",
+                eval_set,
+                label,
+                seeds=" ".join(str(run.seed) for run in runs),
+                after=interval.mean,
+                low=interval.low,
+                high=interval.high,
+                remark=what,
+            )
+
+
+def _shares(results: Mapping[str, Any]) -> dict[tuple[str, str], float]:
+    """What `results.json` holds beside accuracies: the second pass, and the checks of the student's mistakes."""
+    shares: dict[tuple[str, str], float] = {}
+    for name, row in results.get("second_pass", {}).items():
+        shares[name, "second pass"] = row["second"]["accuracy"]
+        shares[name, "right to wrong"] = row["right_to_wrong"] / row["n"]
+        shares[name, "wrong to right"] = row["wrong_to_right"] / row["n"]
+    located = results.get("located", {})
+    if located:
+        last = list(located.values())[-1]  # the trained target's; the student's own before it
+        shares[last["set"], "step found"] = last["located"]["mean"]
+        shares[last["set"], "corrected"] = last["corrected"]["mean"]
+    return shares
+
+
+def _share(row: Row | None) -> str:
+    if row is None or row.after is None or row.low is None or row.high is None:
+        return ""
+    interval = "" if math.isnan(row.low) else f" [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+    return f"{100 * row.after:.1f}{interval}"
 
 
 def _paired_rows(groups: Mapping[str, list[Run]], pairs: Sequence[tuple[str, str]]) -> list[Row]:

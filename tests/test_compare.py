@@ -45,6 +45,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             "status": "done",
             "overrides": [f"recipe={recipe}", f"seed={seed}", *overrides],
             "tokens_trained": more.get("tokens", 1000),
+            "second_pass": more.get("second_pass", {}),
+            "located": more.get("located", {}),
         }
         (folder / "results.json").write_text(json.dumps(results))
         if "config" in more:
@@ -57,6 +59,31 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 def _rows(comparison: compare.Comparison, kind: str) -> list[compare.Row]:
     return [row for row in comparison.rows if row.kind == kind]
+
+
+def test_second_pass_and_checks_as_means_over_seeds(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed, right, found in ((0, 3, 0.5), (1, 1, 0.25)):
+        second = {"test": {"n": 4, "second": {"accuracy": right / 4}, "right_to_wrong": 1, "wrong_to_right": 0}}
+        checked = {"set": "test", "located": {"mean": found}, "corrected": {"mean": 0.0}}
+        student = {"set": "test", "located": {"mean": 0.9}, "corrected": {"mean": 0.9}}
+        make_run("sc", seed, "1100", second_pass=second, located={"student": student, "adapter": checked})
+    make_run("cot", 0, "1100")
+    comparison = compare.compare(compare.find_runs([tmp_path]))
+    shares = {row.remark: row for row in _rows(comparison, "share")}
+    assert {name: row.after for name, row in shares.items()} == {
+        "second pass": 0.5,
+        "right to wrong": 0.25,
+        "wrong to right": 0.0,
+        "step found": 0.375,
+        "corrected": 0.0,
+    }
+    assert shares["step found"].recipe == "sc"
+    assert shares["step found"].seeds == "0 1"
+    # Student's t for two values: half-width 12.7062 * 0.125 (standard error of 0.5 and 0.25).
+    assert shares["step found"].high == pytest.approx(0.375 + 12.7062 * 0.125, abs=1e-3)
+    text = io.StringIO()
+    compare.show(comparison, Console(file=text, width=200))
+    assert "37.5 [" in text.getvalue()
 
 
 def test_accuracy_and_paired_rows_by_hand(make_run: MakeRun, tmp_path: Path) -> None:
