@@ -12,6 +12,7 @@ Example::
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import re
@@ -370,6 +371,7 @@ def explain_unknown_keys(arguments: list[str]) -> None:
     except HydraException:
         return  # Hydra's own message points at the character
     known = _keys(OmegaConf.structured(Config)) | {"experiment", "ablation"}
+    of_source = [one.name for one in dataclasses.fields(SourceConfig)]
     problems = []
     for override in overrides:
         key = override.key_or_group.split("@")[0].replace("/", ".")
@@ -380,12 +382,28 @@ def explain_unknown_keys(arguments: list[str]) -> None:
             )
         if key == "teacher.api_key_env" and not re.fullmatch(r"\w*", value):
             raise UserError("teacher.api_key_env: give the NAME of an environment variable, never the key itself.")
-        if key in known or key.split(".")[0] == "hydra":
+        if key in ("recipe.mistake_sources", "recipe.path_sources"):
+            for name in _keys_of_items(override.value()):
+                if name not in of_source:
+                    nearest = difflib.get_close_matches(name, of_source, n=1, cutoff=0.0)[0]
+                    problems.append(f"{key}: a source has no key '{name}'. Nearest: {nearest}")
+        if key in known or key.split(".")[0] == "hydra" or key.startswith(_FREE):
             continue
         nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
         problems.append(f"unknown key '{key}'. Nearest: {nearest}")
     if problems:
         raise UserError("\n".join(problems))
+
+
+_FREE = ("eval.sets.", "eval.paths.", "teacher.limits.")  # dictionaries: what they hold is named by the user
+
+
+def _keys_of_items(value: Any) -> list[str]:
+    """The keys of the dictionaries in an override's list, or in the lists of a sweep."""
+    if isinstance(value, dict):
+        return [str(key) for key in value]
+    items = value if isinstance(value, list) else getattr(value, "list", None) or ()
+    return [key for item in items for key in _keys_of_items(item)]
 
 
 def _keys(node: DictConfig, prefix: str = "") -> set[str]:
@@ -436,11 +454,6 @@ _AT_LEAST = {
     "recipe.templates.inspector_rounds": 0,
     "recipe.templates.max_new_tokens": 1,
     "recipe.preference.max_pairs": 1,
-    "recipe.training.steps": 1,
-    "recipe.training.keep_every": 1,
-    "recipe.training.rank": 1,
-    "recipe.training.max_tokens": 16,
-    "recipe.training.batch_examples": 1,
     "recipe.synthesis.budget": 1,
     "recipe.synthesis.per_call": 1,
     "recipe.synthesis.mistakes_shown": 1,
@@ -452,8 +465,6 @@ _AT_LEAST = {
     "engine.batch_size": 1,
     "trainer.checkpoint_every": 1,
     "model.max_new_tokens": 1,
-    "recipe.training.accumulation": 1,
-    "recipe.training.micro_tokens": 1,
     "data.train": 1,
     "data.test": 1,
     "data.overlap.ngram": 3,
@@ -461,6 +472,17 @@ _AT_LEAST = {
     "eval.samples": 1,
     "eval.temperature": 0,
     "eval.max_new_tokens": 1,
+}
+_PHASES = ("recipe.training", "recipe.preference")
+_PHASE_AT_LEAST = {
+    "steps": 1,
+    "keep_every": 1,
+    "rank": 1,
+    "max_tokens": 16,
+    "batch_examples": 1,
+    "batch_tokens": 1,
+    "accumulation": 1,
+    "micro_tokens": 1,
 }
 _SHARES = (
     "recipe.templates.share",
@@ -473,6 +495,7 @@ _SHARES = (
     "recipe.selection.keep",
     "clustering.max_share",
     "recipe.training.warmup",
+    "recipe.preference.warmup",
 )
 
 
@@ -487,7 +510,8 @@ def validate(config: DictConfig) -> None:
         if value not in allowed:
             nearest = difflib.get_close_matches(value, allowed, n=1, cutoff=0.0)[0]
             problems.append(f"{key}={value}: choose one of {', '.join(allowed)}. Nearest: {nearest}")
-    for key, least in _AT_LEAST.items():
+    least_of = _AT_LEAST | {f"{phase}.{key}": least for phase in _PHASES for key, least in _PHASE_AT_LEAST.items()}
+    for key, least in least_of.items():
         if (value := OmegaConf.select(config, key)) is not None and value < least:
             problems.append(f"{key}={value}: must be {least} or more")
     for key in _SHARES:
@@ -501,16 +525,14 @@ def validate(config: DictConfig) -> None:
             f"eval.samples={config.eval.samples} at eval.temperature=0 gives the same answer each time: set a temperature"
         )
     problems += _evaluation_sets(config)
-    training = config.recipe.training
-    if training.learning_rate <= 0:
-        problems.append(f"recipe.training.learning_rate={training.learning_rate}: must be above 0")
-    if training.tokens is not None and training.steps is not None:
-        problems.append(
-            f"recipe.training.tokens={training.tokens} and recipe.training.steps={training.steps}: give one of them"
-        )
-    if training.tokens is not None and training.tokens < 1:
-        problems.append(f"recipe.training.tokens={training.tokens}: give 1 or more, or null to train for `epochs`")
-    for key in ("recipe.synthesis.rouge_threshold", "clustering.max_share", "recipe.selection.keep"):
+    problems += [complaint for phase in _PHASES for complaint in _phase(config, phase)]
+    for key in (
+        "recipe.max_source_share",
+        "recipe.evolution.rouge_threshold",
+        "recipe.synthesis.rouge_threshold",
+        "clustering.max_share",
+        "recipe.selection.keep",
+    ):
         if OmegaConf.select(config, key) == 0:
             problems.append(f"{key}=0: must be above 0")
     if config.recipe.replay == 1:
@@ -583,6 +605,19 @@ def validate(config: DictConfig) -> None:
         raise UserError("\n".join(problems))
 
 
+def _phase(config: DictConfig, phase: str) -> list[str]:
+    """What is wrong with the hyperparameters of one training phase, beyond single values."""
+    training = OmegaConf.select(config, phase)
+    problems = []
+    if training.learning_rate <= 0:
+        problems.append(f"{phase}.learning_rate={training.learning_rate}: must be above 0")
+    if training.tokens is not None and training.steps is not None:
+        problems.append(f"{phase}.tokens={training.tokens} and {phase}.steps={training.steps}: give one of them")
+    if training.tokens is not None and training.tokens < 1:
+        problems.append(f"{phase}.tokens={training.tokens}: give 1 or more, or null to train for `epochs`")
+    return problems
+
+
 def _sources(config: DictConfig, name: str) -> list[str]:
     """What is wrong with the list of sources under `recipe.<name>`."""
     problems = []
@@ -618,6 +653,10 @@ def _evaluation_sets(config: DictConfig) -> list[str]:
             nearest = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.0)[0]
             problems.append(f"eval: no problem set '{name}'. Known: {', '.join(SOURCES)}. Nearest: {nearest}")
     problems += [f"eval.paths.{name}: the set is not in eval.sets" for name in config.eval.paths if name not in named]
+    if config.data.kind in config.eval.paths:
+        problems.append(
+            f"eval.paths.{config.data.kind}: this set is read with the training problems; give data.path=FOLDER instead"
+        )
     problems += [f"eval.sets names {name} twice" for name in dict.fromkeys(named) if named.count(name) > 1]
     problems += [
         f"eval.paths.{name}={path}: no such folder"

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from sei.answers import Style
 from sei.data import sources
 from sei.data.splits import Splits
+from sei.errors import UserError
 from sei.records import (
     Attempt,
     Correction,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 
 ANY_MISTAKE = "any mistake"
+ONE_ROUND = ("cot", "supercorrect")  # recipes in which `recipe.rounds` has no meaning
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Results:
     checkpoints: list[evaluation.CheckpointScore] = field(default_factory=list)  # the sweep over kept adapters
     second: dict[str, list[Outcome]] = field(default_factory=dict)  # after a second pass (verify and correct)
     located: dict[str, dict[str, Any]] = field(default_factory=dict)  # whose traces -> located and corrected, with n
+    chosen: Adapter | None = None  # what `after` was measured with: the adapter, or one kept on the way to it
 
     def follow(self, types: Sequence[ErrorType]) -> None:
         """Remember a round's error types, to tell fixed, persistent and new ones apart."""
@@ -130,6 +133,12 @@ class Kit:
             splits = Splits(splits.train, splits.validation, tests)
         if self.config.engine.kind == "recorded":
             return self._recorded_splits(splits)
+        if not splits.train:
+            able = ", ".join(["arithmetic", *(name for name, source in sources.SOURCES.items() if source.has_train)])
+            raise UserError(
+                f"data={data.kind}: {data.kind} has no training problems. Choose data for training ({able}) and name "
+                f"it in eval.sets: +eval.sets.out_of_domain=[{data.kind}]"
+            )
         return splits
 
     def problems(self) -> list[Problem]:
@@ -346,13 +355,13 @@ class Kit:
     ) -> list[Attempt]:
         """Attempts of several sources, `samples` of each at its temperature, one stage a source."""
         attempts: list[Attempt] = []
-        for source in wanted:
+        for source, label in zip(wanted, source_names(wanted), strict=True):
             sampling = dataclasses.replace(
                 self.sampling, samples=source.samples, temperature=source.temperature, seed=self.config.seed
             )
             if source.temperature == 0:
                 sampling = dataclasses.replace(sampling, seed=0)  # nothing is drawn: one cache entry for all seeds
-            named = name if len(wanted) == 1 else f"{name}.{source_name(source)}"
+            named = name if len(wanted) == 1 else f"{name}.{label}"
             if source.kind == "target":
                 attempts += self.attempt(problems, adapter, name=named, round=round, sampling=sampling)
                 continue
@@ -814,9 +823,10 @@ class Kit:
     def _hyperparameters(self, training: DictConfig) -> dict[str, Any]:
         options: dict[str, Any] = OmegaConf.to_container(training, resolve=True)  # type: ignore[assignment]
         options |= {"seed": self.config.seed, "quantization": self.config.model.quantization.name}
+        rounds = 1 if self.config.recipe.name in ONE_ROUND else self.config.recipe.rounds
         for budget in ("tokens", "steps"):  # the budget is the recipe's, whatever the number of rounds
             if options[budget] is not None:
-                options[budget] //= self.config.recipe.rounds
+                options[budget] //= rounds
         return options
 
     def _loop(self, name: str, start: Adapter | None, scratch: Path) -> dict[str, Any]:
@@ -924,7 +934,7 @@ class Kit:
             results.domains = {domain: list(names) for domain, names in self.config.eval.sets.items()}
             results.before = self.evaluate("before", types=results.error_types)
             if adapter is not None:
-                adapter = self.choose(adapter, results, thoughts)
+                results.chosen = adapter = self.choose(adapter, results, thoughts)
                 results.after = self.evaluate("after", adapter, results.error_types, thoughts)
                 results.validation = self._validate("after", adapter, thoughts)
         return results
@@ -1037,11 +1047,16 @@ class Kit:
         )
 
 
-def source_name(source: DictConfig) -> str:
-    """What a source of attempts is called in file names: the target, or its model or file."""
-    if source.kind == "target":
-        return "target"
-    return Path(source.model or source.path).name.removesuffix(".jsonl")
+def source_names(wanted: Sequence[DictConfig]) -> list[str]:
+    """What sources of attempts are called in file names: the target, or model or file; numbered where names repeat."""
+    names = [
+        "target" if source.kind == "target" else Path(source.model or source.path).name.removesuffix(".jsonl")
+        for source in wanted
+    ]
+    return [
+        f"{name}.{names[: index + 1].count(name)}" if names.count(name) > 1 else name
+        for index, name in enumerate(names)
+    ]
 
 
 def require_mistakes(mistakes: Sequence[Mistake], display: Display) -> bool:

@@ -46,7 +46,7 @@ def run(kit: Kit) -> Results:
         adapter = student
         if kit.config.recipe.preference.kind != "none" and require_mistakes(mistakes, kit.display):
             adapter = prefer(kit, mistakes, student)
-        return kit.locate(kit.finish(Results(), adapter, kit.thoughts), student, adapter)
+        return kit.locate(kit.finish(Results(), adapter, kit.thoughts), student)
 
 
 def teach(kit: ThoughtKit, problems: list[Problem]) -> Adapter:

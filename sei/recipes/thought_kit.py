@@ -239,8 +239,8 @@ class ThoughtKit(Kit):
     def finish(self, results: Results, adapter: Adapter | None, thoughts: Thoughts | None = None) -> Results:
         """As in `Kit`; with `eval.passes=2` also the outcomes after a second look at each solution."""
         results = super().finish(results, adapter, thoughts)
-        if self.config.eval.passes == 2 and adapter is not None and thoughts is not None:
-            results.second = self.second_pass("after", adapter, thoughts)
+        if self.config.eval.passes == 2 and results.chosen is not None and thoughts is not None:
+            results.second = self.second_pass("after", results.chosen, thoughts)
         return results
 
     def second_pass(self, when: str, adapter: Adapter, thoughts: Thoughts) -> dict[str, list[Outcome]]:
@@ -285,10 +285,11 @@ class ThoughtKit(Kit):
             results[name] = evaluation.outcomes(name, problems, second, {}, style)
         return results
 
-    def locate(self, results: Results, student: Adapter, adapter: Adapter) -> Results:
-        """How often student and adapter find the first wrong step of the student's mistakes on the first test set, and
-        correct it. Costs a teacher's trace per mistake, so `eval.diagnose=false` leaves it out."""
-        if not self.config.eval.diagnose or not results.after:
+    def locate(self, results: Results, student: Adapter) -> Results:
+        """How often student and chosen adapter find the first wrong step of the student's mistakes on the first test
+        set, and correct it. Costs a teacher's trace per mistake, so `eval.diagnose=false` leaves it out."""
+        adapter = results.chosen
+        if not self.config.eval.diagnose or adapter is None or not results.after:
             return results
         from sei.stages.trace import locate
 
@@ -298,7 +299,11 @@ class ThoughtKit(Kit):
         if not mistakes:
             return results
         truths = self.trace(mistakes, name=f"{name}.truths")
-        whose = {"student": student} if adapter == student else {"student": student, "adapter": adapter}
+        whose = (
+            {"student": student}
+            if adapter.fingerprint == student.fingerprint
+            else {"student": student, "adapter": adapter}
+        )
         for label, one in whose.items():
             traces = self.student_traces(mistakes, one, name=f"{name}.traces.{label}")
             results.located[label] = locate(mistakes, truths, traces, style=self.style_of(name)) | {"set": name}
