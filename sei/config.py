@@ -432,6 +432,7 @@ CHOICES = {
     "recipe.templates.style": ("cot", "hierarchical", "hierarchical_generalized", "not_xml", "xml"),
     "recipe.preference.kind": ("thought", "step", "instance", "sft", "none"),
     "recipe.preference.loss": ("sigmoid", "ipo"),
+    "recipe.preference.method": ("lora", "full"),
     "recipe.preference.optimizer": ("adamw", "paged_adamw_32bit"),
     "recipe.preference.schedule": ("linear", "cosine", "constant"),
     "recipe.correction.rows": ("pairs", "paths", "none"),
@@ -548,6 +549,8 @@ def validate(config: DictConfig) -> None:
             f"recipe.templates.share={config.recipe.templates.share}: must be between 0 and 1, so that both phases "
             "have problems"
         )
+    if config.recipe.name == "supercorrect":
+        problems += _phases(config)
     if config.recipe.templates.check_share == 1:
         problems.append("recipe.templates.check_share=1 leaves no room for templates")
     if config.recipe.preference.beta <= 0:
@@ -615,6 +618,25 @@ def _phase(config: DictConfig, phase: str) -> list[str]:
         problems.append(f"{phase}.tokens={training.tokens} and {phase}.steps={training.steps}: give one of them")
     if training.tokens is not None and training.tokens < 1:
         problems.append(f"{phase}.tokens={training.tokens}: give 1 or more, or null to train for `epochs`")
+    return problems
+
+
+def _phases(config: DictConfig) -> list[str]:
+    """What does not fit between SuperCorrect's two phases: the second goes on with what the first has trained."""
+    first, second, problems = config.recipe.training, config.recipe.preference, []
+    keys = ["method"] + (["rank", "alpha", "dropout", "target_modules"] if first.method == "lora" else [])
+    if second.kind != "none":
+        problems += [
+            f"recipe.preference.{key}={second[key]}: the second phase goes on with what the first has trained, so give it "
+            f"recipe.training.{key}={first[key]}"
+            for key in keys
+            if second[key] != first[key]
+        ]
+    if config.recipe.templates.inspector_model and config.teacher.kind != "api":
+        problems.append(
+            f"recipe.templates.inspector_model={config.recipe.templates.inspector_model}: is a model of an API teacher's "
+            "endpoint; the symbolic teacher inspects by executing. Leave it out, or choose an API teacher"
+        )
     return problems
 
 

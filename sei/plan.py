@@ -37,11 +37,10 @@ def check_machine(config: DictConfig) -> None:
 
         api_key(api_settings(config.teacher))
     if not config.dry_run:
-        for source in (*config.recipe.mistake_sources, *config.recipe.path_sources):
-            if source.kind == "api":
-                from sei.teacher.api.client import api_key
+        for _, source in api_sources(config):
+            from sei.teacher.api.client import api_key
 
-                api_key(source_settings(source))
+            api_key(source_settings(source, config.teacher.budget_usd))
     if config.engine.kind == "recorded":
         return
     from sei.target.load import check_fits
@@ -84,9 +83,18 @@ def plan(config: DictConfig, display: Display) -> None:
     if "selected" in recipe.STEPS and config.recipe.selection.enabled:
         text = kit.formats.one_shot(train[0].question, train[0].solution, train[-1].question)
         display.note(f"\nPrompt of stage selected, filled (example and question stand in):\n{_boxed(text)}")
-    if any(step in recipe.STEPS for step in ("diagnoses", "corrections", "synthetic", "templates")):
+    asked = any(step in recipe.STEPS for step in ("diagnoses", "corrections", "synthetic", "templates"))
+    if asked or api_sources(config):
         mistakes = next((artifact.records for artifact in done.done if artifact.stage == "mistakes"), None)
         _plan_teacher(config, kit, recipe.STEPS, mistakes, display)
+
+
+def api_sources(config: DictConfig) -> list[tuple[str, DictConfig]]:
+    """The sources of attempts that are asked over an API, with the key that names them."""
+    names = {"mistake_sources"} if config.recipe.name == "correction" else set()
+    if config.recipe.name in ("cot", "correction"):
+        names.add("path_sources")
+    return [(name, source) for name in sorted(names) for source in config.recipe[name] if source.kind == "api"]
 
 
 def _plan_teacher(
@@ -99,7 +107,9 @@ def _plan_teacher(
     """
     if config.teacher.kind == "symbolic":
         display.note("\nTeacher: symbolic; works from arithmetic annotations, sends no prompt, costs nothing.")
-        return
+        if not api_sources(config):
+            return
+        steps = ()
     from sei.teacher.api.store import Store
     from sei.teacher.api.teacher import estimate
 
@@ -134,10 +144,13 @@ def _plan_teacher(
         options, problems = config.recipe.templates, kit.splits.train
         taught = round(options.share * len(problems))
         stages["templates"] = ([roles.template(problem) for problem in problems[:_SAMPLE]], taught)
-        stages["traces"] = ([roles.trace(mistake, gold=True) for mistake in sample], len(problems) - taught)
+        checked = taught if options.check_share else 0
+        located = len(next(iter(kit.splits.tests.values()))[: config.eval.limit]) if config.eval.diagnose else 0
+        traced = len(problems) - taught + checked + located
+        stages["traces"] = ([roles.trace(mistake, gold=True) for mistake in sample], traced)
         if options.inspector_rounds:  # as if everything were right at the first look
             looks = [roles.inspect_trace(mistake, _blank_trace(mistake)) for mistake in sample]
-            stages["inspections"] = (looks, len(problems))
+            stages["inspections"] = (looks, taught + traced)
             if options.inspector_model:
                 asked["inspections"] = dataclasses.replace(settings, model=options.inspector_model, price=None)
     evolution = config.recipe.evolution
@@ -147,6 +160,8 @@ def _plan_teacher(
             [roles.solve(mistake.question, mistake.id) for mistake in sample],
             evolution.seeds * evolution.samples,
         )
+        stages["diagnoses of evolved"] = (stages["diagnoses"][0], evolution.seeds * attempts)
+        stages["corrections of evolved"] = (stages["corrections"][0], evolution.seeds * attempts)
     if "synthetic" in steps:
         stages["synthetic"] = ([roles.synthesize(_request(sample, config))], -(-synthesis.budget // synthesis.per_call))
         if synthesis.verify_samples:
@@ -158,13 +173,11 @@ def _plan_teacher(
     path = Path(config.cache_dir) / "teacher.sqlite"
     store = Store(path) if path.exists() else None
     total: float | None = 0.0
-    for name in ("mistake_sources", "path_sources"):
-        for source in config.recipe[name]:
-            if source.kind == "api":  # asked with the target's prompt, which is about as long as the teacher's
-                solutions = [roles.solve(mistake.question, mistake.id) for mistake in sample]
-                calls = len(kit.splits.train) * source.samples
-                stages[f"attempts by {source.model}, {name}"] = (solutions, calls)
-                asked[f"attempts by {source.model}, {name}"] = source_settings(source)
+    for name, source in api_sources(config):  # asked with the target's prompt, which is about as long as the teacher's
+        stage = f"attempts by {source.model}, {name}"
+        solutions = [roles.solve(mistake.question, mistake.id) for mistake in sample]
+        stages[stage] = (solutions, len(kit.splits.train) * source.samples)
+        asked[stage] = source_settings(source, config.teacher.budget_usd)
     for stage, (jobs, calls) in stages.items():
         cost = estimate(jobs, asked.get(stage, settings), roles, calls=calls, store=store)
         total = None if total is None or cost.usd is None else total + cost.usd

@@ -180,6 +180,7 @@ class Example(Record):
     response: str
     kind: str  # cot | path | correction | synthetic | template | check | chosen
     parents: tuple[str, ...]  # ids of the records it was made from
+    prefix: str = ""  # the beginning of the response, given and not trained on
 
 
 @dataclass(frozen=True)
@@ -212,8 +213,9 @@ class Pair(Record):
     prompt: str
     chosen: str
     rejected: str
-    kind: str  # thought | step | instance
+    kind: str  # thought | step (which does not end the response) | instance
     parents: tuple[str, ...]  # ids of the records it was made from
+    prefix: str = ""  # the beginning of the response, the same on both sides and not compared
 
 
 @dataclass(frozen=True)

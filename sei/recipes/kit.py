@@ -142,6 +142,11 @@ class Kit:
         return splits
 
     def problems(self) -> list[Problem]:
+        """The training problems, as every recipe begins with them."""
+        return self._train_problems
+
+    @cached_property
+    def _train_problems(self) -> list[Problem]:
         """The training problems, without those that a validation or test set holds too.
 
         A recorded engine can be trained on nothing, and its file may well be of test problems: there all stay.
@@ -233,7 +238,6 @@ class Kit:
     def _teacher_store(self) -> Path:
         return Path(self.config.cache_dir) / "teacher.sqlite"
 
-    @property
     @cached_property
     def embedder(self) -> Embedder:
         from sei.clustering import make_embedder
@@ -279,11 +283,21 @@ class Kit:
         if source.kind == "api":
             from sei.target.api import ApiEngine
 
-            return ApiEngine(source_settings(source), store=self._teacher_store, run_folder=self.workspace.run)
+            return ApiEngine(
+                source_settings(source, self.config.teacher.budget_usd),
+                store=self._teacher_store,
+                run_folder=self.workspace.run,
+            )
         from sei.target.hf import HFEngine
 
         device = None if self.config.engine.device == "auto" else self.config.engine.device
-        return HFEngine(source.path, device=device, batch_size=self.config.engine.batch_size)
+        return HFEngine(  # loaded as the target is
+            source.path,
+            device=device,
+            dtype=self.config.model.dtype,
+            quantization=self.config.model.quantization.name,
+            batch_size=self.config.engine.batch_size,
+        )
 
     def _make_engine(self, adapter: Adapter | None) -> Engine:
         engine, model = self.config.engine, self.config.model
@@ -776,7 +790,7 @@ class Kit:
     def with_replay(self, examples: Sequence[Example]) -> list[Example]:
         """`examples` with gold solutions of training problems, `recipe.replay` of all rows (0: none, as in SEI)."""
         share, seed = self.config.recipe.replay, self.config.seed
-        return [*examples, *assemble.replay(self.splits.train, len(examples), share, self.formats, seed=seed)]
+        return [*examples, *assemble.replay(self._train_problems, len(examples), share, self.formats, seed=seed)]
 
     def finetune(
         self, examples: Sequence[Example], start: Adapter | None = None, *, name: str = "adapter", round: int = 1
@@ -879,10 +893,10 @@ class Kit:
             raise AssertionError("training left no adapter")
         from sei.target.load import adapter_fingerprint
 
-        kept = tuple(
-            (step, artifact.files / "steps" / f"{step:06d}") for step in artifact.numbers.get("kept_steps", ())
-        )
-        return Adapter(artifact.files, adapter_fingerprint(artifact.files), kept)
+        kept = [(step, artifact.files / "steps" / f"{step:06d}") for step in artifact.numbers["kept_steps"]]
+        if kept and kept[-1][0] != artifact.numbers["steps"]:  # the end of training is a checkpoint too
+            kept.append((artifact.numbers["steps"], artifact.files))
+        return Adapter(artifact.files, adapter_fingerprint(artifact.files), tuple(kept))
 
     # Evaluation
 
@@ -1087,9 +1101,9 @@ def api_settings(teacher: DictConfig) -> ApiSettings:
     )
 
 
-def source_settings(source: DictConfig) -> ApiSettings:
-    """A source of attempts behind an API, with the client's defaults."""
+def source_settings(source: DictConfig, budget_usd: float | None) -> ApiSettings:
+    """A source of attempts behind an API, with the client's defaults, under the run's one budget."""
     from sei.teacher.api.client import ApiSettings
 
     urls: list[str] = [source.base_url] if isinstance(source.base_url, str) else list(source.base_url or ())
-    return ApiSettings(model=source.model, base_urls=tuple(urls), api_key_env=source.api_key_env)
+    return ApiSettings(model=source.model, base_urls=tuple(urls), api_key_env=source.api_key_env, budget_usd=budget_usd)

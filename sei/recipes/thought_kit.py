@@ -165,13 +165,16 @@ class ThoughtKit(Kit):
     def student_thoughts(
         self, mistakes: Sequence[Mistake], truths: Sequence[Trace], found: Sequence[Trace], adapter: Adapter
     ) -> list[Trace]:
-        """`found`, and a thought for each mistake at which the student found no wrong step: told where, it says why."""
-        from sei.stages.trace import student_thoughts
+        """`found`, but where the student missed the step that `truths` name (and not by being right): told it, it says why."""
+        from sei.stages.trace import reaches_gold, student_thoughts
 
-        named = {trace.mistake_id for trace in found if trace.step > 0}
-        asked = [mistake for mistake in mistakes if mistake.id not in named]
+        step_of = {truth.mistake_id: truth.step for truth in truths}
+        right = reaches_gold(found, mistakes, self.style)
+        kept = [one for one in found if right[one.id] or 0 < one.step == step_of.get(one.mistake_id)]
+        settled = {one.mistake_id for one in kept}
+        asked = [mistake for mistake in mistakes if mistake.id not in settled]
         if not asked:
-            return list(found)
+            return kept
         sampling = self.thought_sampling
         told = self._stage(
             "student_thoughts",
@@ -185,7 +188,7 @@ class ThoughtKit(Kit):
                 "sampling": vars(sampling),
             },
         ).records
-        return [*(trace for trace in found if trace.step > 0), *told]
+        return [*kept, *told]
 
     def pair(
         self, mistakes: Sequence[Mistake], teacher: Sequence[Trace], student: Sequence[Trace], kind: str

@@ -141,7 +141,17 @@ def from_checks(
 
 def from_chosen(pairs: Sequence[Pair]) -> list[Example]:
     """The chosen side of pairs as supervised rows: what preference training has to beat."""
-    return [_row(pair.prompt, pair.chosen, "chosen", (pair.id, *pair.parents)) for pair in pairs]
+    return [
+        Example(
+            content_id("example", pair.prompt, pair.prefix, pair.chosen),
+            pair.prompt,
+            pair.chosen,
+            "chosen",
+            (pair.id, *pair.parents),
+            pair.prefix,
+        )
+        for pair in pairs
+    ]
 
 
 def thin(records: Sequence[R], count: int, *, seed: int) -> list[R]:

@@ -51,7 +51,10 @@ def attempt(
         received=len(problems),
         passed=len(problems) - len(silent),
         rejected=silent,
-        numbers={"output_tokens": sum(item.output_tokens for item in attempts)},
+        numbers={
+            "output_tokens": sum(item.output_tokens for item in attempts),
+            "missing_samples": max(0, len(answered) * sampling.samples - len(attempts)),  # calls of an API that failed
+        },
     )
 
 

@@ -31,7 +31,8 @@ LeftOut = Literal[
     "no_step_to_point_at",  # the teacher names none, or one that the solution does not have
     "no_student_trace",  # thought: the student's check could not be read
     "student_finds_none",  # thought: the student calls every step right, so there is no thought of it to compare
-    "student_right",  # thought: the student names the same step, and its correction reaches the gold answer
+    "student_right",  # thought: the student's correction reaches the gold answer
+    "another_step",  # thought: the student speaks of another step, so the two thoughts answer different questions
     "agree",  # both say the same
     "malformed_solution",  # instance: the student's output is no template to put the corrected steps into
 ]
@@ -81,14 +82,16 @@ def _thought(
         return "no_student_trace"
     if student.step == 0:
         return "student_finds_none"
-    same_step = student.step == teacher.step
-    if same_step and reached:
+    if reached:
         return "student_right"
+    if student.step != teacher.step:
+        return "another_step"
     chosen, rejected = thoughts.thought(teacher), thoughts.thought(student)
-    if chosen == rejected or (same_step and _first(student) == _first(teacher)):
+    if chosen == rejected or _first(student) == _first(teacher):
         return "agree"
-    prompt = thoughts.thought_prompt(mistake.question, steps[: teacher.step - 1])
-    return _pair(prompt, chosen, rejected, "thought", (mistake.id, teacher.id, student.id))
+    prompt = thoughts.check(mistake.question, steps[: teacher.step - 1])
+    parents = (mistake.id, teacher.id, student.id)
+    return _pair(prompt, chosen, rejected, "thought", parents, thoughts.named(teacher.step))
 
 
 def _step(mistake: Mistake, steps: list[str], teacher: Trace, thoughts: Thoughts) -> Pair | LeftOut:
@@ -98,7 +101,7 @@ def _step(mistake: Mistake, steps: list[str], teacher: Trace, thoughts: Thoughts
         return "agree"
     before = "".join(write_step(Step(step), number, style) + "\n" for number, step in enumerate(right, start=1))
     chosen, rejected = (write_step(Step(step), teacher.step, style) for step in (_first(teacher), wrong))
-    return _pair(thoughts.solve(mistake.question) + before, chosen, rejected, "step", (mistake.id, teacher.id))
+    return _pair(thoughts.solve(mistake.question), chosen, rejected, "step", (mistake.id, teacher.id), before)
 
 
 def _instance(mistake: Mistake, teacher: Trace, thoughts: Thoughts) -> Pair | LeftOut:
@@ -119,5 +122,6 @@ def _first(trace: Trace) -> str:
     return trace.correction.split("\n")[0]
 
 
-def _pair(prompt: str, chosen: str, rejected: str, kind: Kind, parents: tuple[str, ...]) -> Pair:
-    return Pair(content_id("pair", kind, prompt, chosen, rejected), prompt, chosen, rejected, kind, parents)
+def _pair(prompt: str, chosen: str, rejected: str, kind: Kind, parents: tuple[str, ...], prefix: str = "") -> Pair:
+    identity = content_id("pair", kind, prompt, prefix, chosen, rejected)
+    return Pair(identity, prompt, chosen, rejected, kind, parents, prefix)

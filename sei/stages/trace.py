@@ -84,8 +84,10 @@ def student_thoughts(
             asked.append((mistake, steps[: step - 1]))
         else:
             rejected.append(Rejected.make(mistake.id, "no_step_to_point_at"))
-    prompts = [thoughts.thought_prompt(mistake.question, right) for mistake, right in asked]
-    queries = [Query(prompt, mistake.question) for prompt, (mistake, _) in zip(prompts, asked, strict=True)]
+    queries = [
+        Query(thoughts.check(mistake.question, right), mistake.question, thoughts.named(len(right) + 1))
+        for mistake, right in asked
+    ]
     kept = []
     for (mistake, right), answers in zip(asked, engine.complete(queries, sampling), strict=True):
         named = [dataclasses.replace(one, text=thoughts.named(len(right) + 1) + one.text) for one in answers]

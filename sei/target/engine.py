@@ -17,6 +17,7 @@ class Query:
 
     prompt: str
     question: str
+    prefix: str = ""  # the beginning of the answer; what is asked for is the rest
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class HFEngine:
         model, tokenizer = self._load()
         greedy = sampling.temperature == 0.0
         rows = [
-            _Row(query_index, sample, prompt=encode_prompt(tokenizer, query.prompt))
+            _Row(query_index, sample, prompt=encode_prompt(tokenizer, query.prompt, query.prefix))
             for query_index, query in enumerate(queries)
             for sample in range(1 if greedy else sampling.samples)
         ]

@@ -193,24 +193,26 @@ def is_whole_model(folder: Path) -> bool:
 _CHAT_DATE = "26 Jul 2024"
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, prefix: str = "") -> list[int]:
     """Token ids of a prompt: with the model's begin token where it has one, never with an end token.
 
     Where the tokenizer has a chat template, the prompt goes into it as the one message of the user, up to where the
     model's answer begins (SEI, arXiv 2505.22591: the Alpaca instruction inside the chat template).
-    Training and generation both encode through here, so the target sees at test time what it saw in training.
+    `prefix` is the beginning of that answer, where it is given. Training and generation both encode through here, so the
+    target sees at test time what it saw in training.
     """
+    begun = list(tokenizer(prefix, add_special_tokens=False)["input_ids"]) if prefix else []
     if tokenizer.chat_template is not None:
         message = {"role": "user", "content": prompt.strip()}
         text = tokenizer.apply_chat_template(
             [message], tokenize=False, add_generation_prompt=True, date_string=_CHAT_DATE
         )
         # A template writes the begin token itself where the model wants one.
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return [*tokenizer(text, add_special_tokens=False)["input_ids"], *begun]
     ids = list(tokenizer(prompt, add_special_tokens=True)["input_ids"])
     if ids and ids[-1] == tokenizer.eos_token_id and tokenizer.eos_token_id != tokenizer.bos_token_id:
         ids.pop()
-    return ids
+    return [*ids, *begun]
 
 
 # ---------------------------------------------------------------------------------------------------------- fingerprint

@@ -105,11 +105,11 @@ class Thoughts:
         """The response to `check`: where the solution goes wrong, or that it does not."""
         if trace.step == 0:
             return ALL_RIGHT
-        return f"{cls.named(trace.step)}{cls.thought(trace)}\n{enclose('Answer', trace.answer)}"
+        return f"{cls.named(trace.step)}{cls.thought(trace)}"
 
     @staticmethod
     def named(step: int) -> str:
-        """The line that names the wrong step: the start of a `check_response`, the end of a `thought_prompt`."""
+        """The line that names the wrong step: the start of a `check_response`, and the prefix of preference training."""
         return f"Step {step}.\n"
 
     @staticmethod
@@ -117,15 +117,12 @@ class Thoughts:
         """The check that `text` is, or what is wrong with it; nothing may stand around or between its parts."""
         return _read_check(text)
 
-    def thought_prompt(self, question: str, right_steps: Sequence[str]) -> str:
-        """The prompt of preference training: problem and right steps; the step after them is said to be the wrong one."""
-        return self.check(question, right_steps) + self.named(len(right_steps) + 1)
-
     @staticmethod
     def thought(trace: Trace) -> str:
-        """Cause and correction of a trace, as they stand in its `check_response`."""
+        """Cause, correction and answer of a trace: its `check_response` after the step's name, which `named` gives."""
         steps = number_steps(trace.correction.split("\n"), first=trace.step)
-        return f"{enclose('Cause', trace.cause)}\n<Correction>\n{shield(steps)}\n</Correction>"
+        parts = (enclose("Cause", trace.cause), f"<Correction>\n{shield(steps)}\n</Correction>")
+        return "\n".join([*parts, enclose("Answer", trace.answer)])
 
     def reflect(self, question: str, steps: Sequence[str]) -> str:
         """Reflexion's prompt for a second try: the earlier solution, said to be wrong, then `solve`."""

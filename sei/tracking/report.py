@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sei.recipes.kit import Results
@@ -99,10 +101,15 @@ def _second_pass(
 
 def _adapter(results: Results, select: Select, artifacts: Sequence[Artifact[Any]]) -> str | None:
     """Where in the run folder the evaluated adapter lies; None where nothing was trained."""
-    stage = next((a.stage for a in reversed(artifacts) if a.stage.startswith(("adapter", "student"))), None)
-    if stage is None or not results.checkpoints:
-        return stage
-    return f"{stage}/steps/{results.checkpoints[choose(results.checkpoints, select)].step:06d}"
+    trained = [a for a in artifacts if a.stage == "student" or re.fullmatch(r"adapter(\.round\d+)?", a.stage)]
+    if not trained:
+        return None
+    last = trained[-1]
+    if results.checkpoints:
+        step = results.checkpoints[choose(results.checkpoints, select)].step
+        if step in last.numbers["kept_steps"]:
+            return f"{last.stage}/steps/{step:06d}"
+    return last.stage
 
 
 def _checkpoints(results: Results, select: Select) -> dict[str, Any] | None:
@@ -319,7 +326,7 @@ def _type_table(figures: Mapping[str, Any]) -> Table:
             entry = figures["eval"][name]["error_types"][row["id"]]
             after = "-" if entry["after"] is None else str(entry["after"])
             counts.append(f"{entry['before']} -> {after}")
-        table.add_row(row["name"], " -> ".join(map(str, row["mined"])), row["status"], *counts)
+        table.add_row(escape(row["name"]), " -> ".join(map(str, row["mined"])), row["status"], *counts)
     return table
 
 

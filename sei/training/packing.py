@@ -62,7 +62,7 @@ class MicroBatch(NamedTuple):
 
 def encode(example: Example, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Encoded | Rejected:
     """Tokens of prompt, response and end token. An example longer than `max_tokens` is rejected, never cut."""
-    prompt = encode_prompt(tokenizer, example.prompt)
+    prompt = encode_prompt(tokenizer, example.prompt, example.prefix)
     response = tokenizer(example.response, add_special_tokens=False)["input_ids"]
     ids = (*prompt, *response, tokenizer.eos_token_id)
     if not response:

@@ -76,7 +76,7 @@ def encode_pair(
     prompt; the answers are never cut. Rejected are pairs `too_long` for that (see LEAST_PROMPT), with an empty prompt or
     answer, and with equal answers (`no_preference`).
     """
-    prompt = tuple(encode_prompt(tokenizer, pair.prompt))
+    prompt = tuple(encode_prompt(tokenizer, pair.prompt, pair.prefix))
     chosen, rejected = (
         tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (pair.chosen, pair.rejected)
     )
@@ -86,7 +86,7 @@ def encode_pair(
         return Rejected.make(pair.id, "empty_response", "rejected" if chosen else "chosen", raw=pair.prompt)
     if chosen == rejected:
         return Rejected.make(pair.id, "no_preference", "chosen and rejected are equal", raw=pair.chosen)
-    end = (tokenizer.eos_token_id,)
+    end = () if pair.kind == "step" else (tokenizer.eos_token_id,)  # after a step the solution goes on
     longer = max(len(chosen), len(rejected)) + len(end)
     room = max_tokens - longer
     cut = max(0, len(prompt) - room)

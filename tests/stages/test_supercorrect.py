@@ -17,7 +17,7 @@ from sei.stages.second import BETWEEN, second_pass
 from sei.stages.template import template
 from sei.stages.trace import as_solutions, locate, student_thoughts, student_traces, trace
 from sei.target.engine import Completion, Query, Sampling
-from sei.target.thoughts import ALL_RIGHT, Thoughts
+from sei.target.thoughts import ALL_RIGHT, Check, Thoughts
 from sei.teacher.review import Inspection, Revision
 from sei.teacher.symbolic import SymbolicTeacher
 from sei.templates import Step, ThoughtTemplate, make_trace, write
@@ -260,9 +260,9 @@ def test_a_student_told_the_step_writes_its_thought_after_the_prompt_of_the_pair
     names = ("mistake-1", "malformed", "untold", "beyond")
     mistakes = [dataclasses.replace(mistake(name), question=name) for name in names]
     truths = [teacher_trace(names[0]), teacher_trace(names[1]), teacher_trace(names[3], step=3)]
-    texts = {"mistake-1": THOUGHTS.thought(student_trace()) + "\n<Answer>24</Answer>", "malformed": "Hm."}
-    prompts: list[str] = []
-    engine = ScriptedEngine(lambda query: prompts.append(query.prompt) or texts[query.question])
+    texts = {"mistake-1": THOUGHTS.thought(student_trace()), "malformed": "Hm."}
+    asked: list[tuple[str, str]] = []
+    engine = ScriptedEngine(lambda query: asked.append((query.prompt, query.prefix)) or texts[query.question])
     result = student_thoughts(mistakes, truths, engine, THOUGHTS, GREEDY)
     assert engine.batches == 1
     assert list(result.records) == [student_trace()]
@@ -270,8 +270,8 @@ def test_a_student_told_the_step_writes_its_thought_after_the_prompt_of_the_pair
         "malformed": "malformed", "untold": "no_step_to_point_at", "beyond": "no_step_to_point_at",
     }  # fmt: skip
     (pair,) = pairs(mistakes[:1], truths[:1], result.records, THOUGHTS, "thought", style="gsm8k").records
-    assert pair.prompt == prompts[0]
-    assert texts["mistake-1"].startswith(pair.rejected)
+    assert (pair.prompt, pair.prefix) == asked[0]
+    assert texts["mistake-1"] == pair.rejected
 
 
 def test_locate_correctness_and_correction_accuracy_have_their_denominators() -> None:
@@ -299,18 +299,17 @@ def test_solutions_keep_the_ids_of_their_mistakes() -> None:
 
 def test_a_thought_pair_follows_the_right_steps() -> None:
     (pair,) = pairs([mistake()], [teacher_trace()], [student_trace()], THOUGHTS, "thought", style="gsm8k").records
-    assert pair.prompt == THOUGHTS.thought_prompt(QUESTION, [RIGHT_STEP])
-    assert pair.chosen == f"<Cause>It adds.</Cause>\n<Correction>\nStep 2: {FIXED_STEP}\n</Correction>"
-    assert (
-        pair.rejected == "<Cause>It is odd.</Cause>\n<Correction>\nStep 2: Ann has <<12*2=24>>24 left.\n</Correction>"
-    )
+    assert (pair.prompt, pair.prefix) == (THOUGHTS.check(QUESTION, [RIGHT_STEP]), "Step 2.\n")
+    chosen, rejected = THOUGHTS.read_check(pair.prefix + pair.chosen), THOUGHTS.read_check(pair.prefix + pair.rejected)
+    assert chosen == Check(2, "It adds.", FIXED_STEP, "10")
+    assert rejected == Check(2, "It is odd.", "Ann has <<12*2=24>>24 left.", "24")
     assert pair.parents == ("mistake-1", teacher_trace().id, student_trace().id)
     assert WRONG_STEP not in pair.prompt
 
 
 def test_a_step_pair_puts_the_corrected_step_in_place_of_the_wrong_one() -> None:
     (pair,) = pairs([mistake()], [teacher_trace()], [], THOUGHTS, "step", style="gsm8k").records
-    assert pair.prompt == THOUGHTS.solve(QUESTION) + f"<Step1>{RIGHT_STEP}</Step1>\n"
+    assert (pair.prompt, pair.prefix) == (THOUGHTS.solve(QUESTION), f"<Step1>{RIGHT_STEP}</Step1>\n")
     assert (pair.chosen, pair.rejected) == (f"<Step2>{FIXED_STEP}</Step2>", f"<Step2>{WRONG_STEP}</Step2>")
 
 
@@ -329,9 +328,10 @@ def test_an_instance_pair_holds_whole_solutions() -> None:
         ("thought", teacher_trace(), None, "no_student_trace"),
         ("thought", teacher_trace(), make_trace("mistake-1", "student", 0, "", "", ""), "student_finds_none"),
         ("thought", teacher_trace(), student_trace(answer="10"), "student_right"),
-        ("thought", teacher_trace(), student_trace(step=1, answer="10"), ""),  # right by luck, at another step
+        ("thought", teacher_trace(), student_trace(step=1, answer="10"), "student_right"),
+        ("thought", teacher_trace(), student_trace(step=1), "another_step"),
         ("thought", teacher_trace(), student_trace(correction=FIXED_STEP), "agree"),
-        ("thought", teacher_trace(), student_trace(step=1, correction=FIXED_STEP), ""),
+        ("thought", teacher_trace(), student_trace(), ""),
         ("step", teacher_trace(correction=WRONG_STEP), None, "agree"),
         ("step", teacher_trace(), None, ""),
     ],

@@ -244,6 +244,15 @@ def test_training_and_generation_see_the_same_chat(tmp_path: Path) -> None:
     assert len(texts) == 2
 
 
+def test_the_beginning_of_an_answer_stands_behind_the_turn_of_the_user() -> None:
+    tokenizer = small_tokenizer()
+    bare = encode_prompt(tokenizer, "Check:\n", "Step 2.\n")
+    assert tokenizer.decode(bare) == "Check:\nStep 2.\n"
+    tokenizer.chat_template = CHAT
+    asked = encode_prompt(tokenizer, "Check:\n")
+    assert tokenizer.decode(encode_prompt(tokenizer, "Check:\n", "Step 2.\n")) == tokenizer.decode(asked) + "Step 2.\n"
+
+
 def test_the_embedded_target_has_no_chat_template() -> None:
     tokenizer = load_tokenizer(Path(tiny.__file__).parent / "weights")
     assert tokenizer.chat_template is None

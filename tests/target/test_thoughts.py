@@ -44,10 +44,8 @@ def test_every_trace_is_read_back(step: int, cause: str, steps: list[str], answe
 
 
 def test_the_thought_of_preference_training_is_a_part_of_the_check() -> None:
-    """After the right steps and `Step k.`, the chosen text is the check's, up to its answer."""
-    prompt = PLAIN.thought_prompt("How many?", ["3*4=12"])
-    assert prompt == PLAIN.check("How many?", ["3*4=12"]) + "Step 2.\n"
-    assert "Step 2.\n" + PLAIN.thought(TRACE) + "\n<Answer>10</Answer>" == RESPONSE
+    """After `Step k.`, which is given, the chosen text is the whole rest of the check."""
+    assert PLAIN.named(2) + PLAIN.thought(TRACE) == RESPONSE
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sei.errors import UserError
-from sei.records import Example, Pair
+from sei.records import Example, Pair, Rejected
 from sei.stages.prefer import prefer
 from sei.target.load import adapter_fingerprint, load_target, load_tokenizer
 from sei.training.losses import answer_logps
 from sei.training.module import Hyperparameters, PreferenceHyperparameters, PreferenceModule
-from sei.training.pairs import attention_mask, encode_pairs, pair_batches
+from sei.training.pairs import attention_mask, encode_pair, encode_pairs, pair_batches
 from sei.training.run import Loop, train_dpo, train_sft
-from tests.target.small import save_small
+from tests.target.small import save_small, small_tokenizer
 
 DPO = PreferenceHyperparameters(learning_rate=5e-3, epochs=3, batch_examples=4, accumulation=2, max_tokens=64, beta=0.5)
 
@@ -280,3 +280,13 @@ def test_nothing_to_train_on_is_named(base: Path, tmp_path: Path) -> None:
         train_dpo(base, tmp_path / "a", [], DPO, Loop(accelerator="cpu"))
     with pytest.raises(UserError, match="Give either tokens=100 or steps=2, not both"):
         train(base, tmp_path / "a", dataclasses.replace(DPO, tokens=100, steps=2))
+
+
+def test_a_step_does_not_end_the_response_and_a_prefix_is_shared() -> None:
+    tokenizer = small_tokenizer()
+    whole = encode_pair(Pair("a", "12 and 13:", "25", "26", "thought", (), "so "), tokenizer, 100)
+    step = encode_pair(Pair("b", "12 and 13:", "25", "26", "step", ()), tokenizer, 100)
+    assert not isinstance(whole, Rejected)
+    assert not isinstance(step, Rejected)
+    assert whole.chosen == (*step.chosen, tokenizer.eos_token_id)
+    assert whole.prompt == (*step.prompt, *tokenizer("so ", add_special_tokens=False)["input_ids"])

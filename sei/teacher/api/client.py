@@ -574,7 +574,7 @@ class Client:
         if self._bad_requests >= _GIVE_UP_BAD_REQUESTS and not self._answered:
             raise UserError(
                 f"teacher '{self.settings.model}': the first {self._bad_requests} requests were all refused, the last with "
-                f"{error}. Check teacher.model, teacher.temperature and the endpoint's limits."
+                f"{error}. Check teacher.model, teacher.limits (by role: temperature, max_tokens) and the endpoint's limits."
             ) from error
 
     def _check_up(self, fault: Transient) -> None:
