@@ -12,6 +12,7 @@ Example::
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -265,12 +266,15 @@ def _interval(interval: Interval, name: str) -> Figures:
 def _sampled(rows: Sequence[Outcome]) -> Figures:
     """pass@k and maj@k, means over problems with a bootstrap over problems; nothing where a problem has one sample.
 
-    k goes up to the smallest number of samples that any problem has.
+    k goes up to the smallest number of samples that any problem has. `runs`: the j-th samples of all problems are one run;
+    mean and variance (of a sample, n - 1) of the runs' accuracies, as SuperCorrect reports them over 256 runs.
     """
     samples = min(len(row.votes) for row in rows)
     if samples < 2:
         return {}
-    found: Figures = {"samples": samples, "pass_at": {}, "majority_at": {}}
+    runs = [sum(row.votes[run] == 0 for row in rows) / len(rows) for run in range(samples)]
+    spread = {"n": samples, "mean": statistics.fmean(runs), "variance": statistics.variance(runs)}
+    found: Figures = {"samples": samples, "runs": spread, "pass_at": {}, "majority_at": {}}
     for k in metrics.ks(samples):
         passed = [metrics.pass_at_k(len(row.votes), row.votes.count(0), k) for row in rows]
         majority = [metrics.majority_at_k(row.votes, k) for row in rows]

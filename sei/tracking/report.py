@@ -191,8 +191,10 @@ def _sample_tables(figures: Mapping[str, Any]) -> Iterator[Table]:
         if "samples" not in before:
             continue
         drawn = "" if all(row["exact"] for row in before["majority_at"].values()) else "; maj@k partly by Monte Carlo"
+        runs = (after or before)["runs"]
+        spread = f"; accuracy of a run {100 * runs['mean']:.1f}, variance {1e4 * runs['variance']:.2f}"
         table = _table(
-            f"{name}: {before['samples']} samples, % [95 % bootstrap interval]{drawn}",
+            f"{name}: {before['samples']} samples, % [95 % bootstrap interval]{drawn}{spread}",
             numbers=("k", "pass@k before", "after", "maj@k before", "after"),
         )
         for k in before["pass_at"]:

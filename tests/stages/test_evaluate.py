@@ -151,6 +151,10 @@ def test_accuracy_of_several_samples_is_their_mean() -> None:
     # maj@4: right; wrong (two votes for 1); right.
     assert figures["majority_at"]["4"]["mean"] == pytest.approx(2 / 3)
     assert figures["majority_at"]["4"]["exact"] is True
+    # Four runs get 2, 2, 2 and 1 of 3 right: mean 7/12, variance of a sample (3 * (1/12)^2 + (3/12)^2) / 3 = 1/36.
+    assert figures["runs"]["n"] == 4
+    assert figures["runs"]["mean"] == pytest.approx(7 / 12)
+    assert figures["runs"]["variance"] == pytest.approx(1 / 36)
 
 
 def test_k_goes_up_to_the_fewest_samples_of_a_problem() -> None:
