@@ -57,6 +57,33 @@ def test_a_typo_fails_with_the_nearest_key(typo: str, nearest: str) -> None:
     assert str(error.value).endswith(f"Nearest: {nearest}")
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "recipe.mistake_sources=[{kind: target, smaples: 2}]",
+        "recipe.path_sources=[{kind: target}],[{kind: target},{smaples: 2}]",  # a sweep over two lists
+    ],
+)
+def test_a_typo_inside_a_source_fails_with_the_nearest_key(override: str) -> None:
+    with pytest.raises(UserError) as error:
+        explain_unknown_keys([override])
+    assert str(error.value) == f"{override.split('=')[0]}: a source has no key 'smaples'. Nearest: samples"
+
+
+def test_what_the_user_names_is_no_unknown_key() -> None:
+    words = ["eval=sei", "eval.sets.in_domain=[gsm8k]", "+eval.sets.far=[svamp]", "+eval.paths.svamp=."]
+    explain_unknown_keys([*words, "+teacher.limits.diagnose.max_tokens=900"])
+    with pytest.raises(UserError, match="Nearest: eval.sets"):
+        explain_unknown_keys(["eval.set.near=[gsm8k]"])
+    config = composed(*words)
+    assert config.eval.sets == {
+        "in_domain": ["gsm8k"],
+        "out_of_domain": ["college_math", "gaokao", "sat_math"],
+        "far": ["svamp"],
+    }
+    validate(config)
+
+
 def test_an_unknown_added_key_fails_and_known_ones_pass() -> None:
     with pytest.raises(UserError, match=r"unknown key 'typo'. Nearest: "):
         explain_unknown_keys(["+typo=1", "recipe=sei", "-m", "seed=0,1", "hydra.run.dir=x"])
@@ -85,6 +112,49 @@ def test_all_problems_are_reported_at_once() -> None:
 def test_values_that_would_fail_late_are_refused_at_once(override: str) -> None:
     with pytest.raises(UserError, match=override.split("=")[0]):
         validate(composed(override))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("recipe.training.tokens=5", "recipe.training.steps=6"), "recipe.training.steps=6: give one of them"),
+        (("recipe.preference.tokens=5", "recipe.preference.steps=6"), "recipe.preference.steps=6: give one of them"),
+        (("recipe.preference.keep_every=0",), "recipe.preference.keep_every=0: must be 1 or more"),
+        (("recipe.preference.learning_rate=0",), "recipe.preference.learning_rate=0.0: must be above 0"),
+        (("recipe=cot", "recipe.evolution.strategy=general"), "needs recipe=correction"),
+        (("recipe=sei", "eval.passes=2"), "recipe=supercorrect"),
+        (("eval.passes=3",), "eval.passes=3: choose 1, or 2"),
+        (("recipe.mistake_sources=[]",), "name at least one source"),
+        (("recipe.mistake_sources=[{kind: targt}]",), "recipe.mistake_sources[0].kind=targt: choose one of"),
+        (("recipe.mistake_sources=[{kind: targt}]",), "Nearest: target"),
+        (("recipe.path_sources=[{},{samples: 2}]",), "recipe.path_sources[1].samples=2 at temperature 0"),
+        (("recipe.path_sources=[{kind: hf}]",), "recipe.path_sources[0]: kind=hf needs a path"),
+        (("recipe.path_sources=[{kind: recorded, path: /nowhere.jsonl}]",), "path=/nowhere.jsonl: no such file"),
+        (("recipe.path_sources=[{kind: api}]",), "recipe.path_sources[0].model: name the model"),
+        (("recipe.max_source_share=0",), "recipe.max_source_share=0: must be above 0"),
+        (("recipe.evolution.rouge_threshold=0",), "recipe.evolution.rouge_threshold=0: must be above 0"),
+        (("eval.samples=3",), "set a temperature"),
+        (("data=gsm8k", "+eval.sets={a: [gsm8k]}", "+eval.paths={gsm8k: .}"), "give data.path=FOLDER instead"),
+    ],
+)
+def test_what_would_fail_or_mean_nothing_is_refused_with_the_reason(overrides: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        validate(composed(*overrides))
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("ablation", options("ablation"))
+def test_every_ablation_is_valid_with_a_recipe_that_it_is_of(ablation: str) -> None:
+    valid = []
+    for recipe in ("correction", "supercorrect"):
+        config = composed(f"recipe={recipe}", f"ablation={ablation}")
+        try:
+            validate(config)
+        except UserError:
+            continue
+        valid.append(composed(f"recipe={recipe}") != config)
+    assert valid
+    assert all(valid) or ablation == "none", "it changes something"
 
 
 def test_a_price_can_be_overridden_and_a_key_is_never_repeated() -> None:
