@@ -423,7 +423,7 @@ def _pairs(groups: Mapping[str, list[Run]], baseline: str | None) -> list[tuple[
     return [(baseline, label) for label in groups if label != baseline]
 
 
-def _paper(run: Run, eval_set: str) -> tuple[float | None, str]:
+def _paper(run: Run, eval_set: str, second_pass: bool = False) -> tuple[float | None, str]:
     """The paper's accuracy for this job in [0, 1] and where it stands, from the run's `expected`.
 
     An entry has model, recipe, set, accuracy (percent) and source. It is about the method as it is; one about an
@@ -434,8 +434,8 @@ def _paper(run: Run, eval_set: str) -> tuple[float | None, str]:
             raise UserError(
                 f"{run.folder}/config.yaml: expected has {entry!r}; an entry needs model, recipe, set, accuracy"
             )
-        about = (entry["model"], entry["recipe"], entry["set"], entry.get("ablation"))
-        if about == (run.model, run.recipe, eval_set, run.settings.get("ablation")):
+        about = (entry["model"], entry["recipe"], entry["set"], entry.get("ablation"), entry.get("second_pass", False))
+        if about == (run.model, run.recipe, eval_set, run.settings.get("ablation"), second_pass):
             return entry["accuracy"] / 100, f"paper: {entry.get('source', 'source not given')}"
     return None, ""
 
@@ -480,6 +480,7 @@ def _share_rows(groups: Mapping[str, list[Run]]) -> Iterator[Row]:
         for eval_set, what in dict.fromkeys(key for run in group for key in run.shares):
             runs = [run for run in group if (eval_set, what) in run.shares]
             interval = mean_interval([run.shares[eval_set, what] for run in runs])
+            paper = _paper(runs[0], eval_set, second_pass=True)[0] if what == "second pass" else None
             yield Row(
                 "share",
                 eval_set,
@@ -488,6 +489,7 @@ def _share_rows(groups: Mapping[str, list[Run]]) -> Iterator[Row]:
                 after=interval.mean,
                 low=interval.low,
                 high=interval.high,
+                paper=paper,
                 remark=what,
             )
 
@@ -511,7 +513,8 @@ def _share(row: Row | None) -> str:
     if row is None or row.after is None or row.low is None or row.high is None:
         return ""
     interval = "" if math.isnan(row.low) else f" [{100 * row.low:.1f}, {100 * row.high:.1f}]"
-    return f"{100 * row.after:.1f}{interval}"
+    paper = "" if row.paper is None else f" (paper {100 * row.paper:.1f})"
+    return f"{100 * row.after:.1f}{interval}{paper}"
 
 
 def _paired_rows(groups: Mapping[str, list[Run]], pairs: Sequence[tuple[str, str]]) -> list[Row]:

@@ -43,6 +43,13 @@ def check_machine(config: DictConfig) -> None:
             api_key(source_settings(source, config.teacher.budget_usd))
     if config.engine.kind == "recorded":
         return
+    if config.engine.device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError(
+                f"engine.device={config.engine.device}: this machine has no GPU that torch sees. Set engine.device=auto"
+            )
     from sei.target.load import check_fits
 
     check_fits(

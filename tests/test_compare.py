@@ -62,11 +62,19 @@ def _rows(comparison: compare.Comparison, kind: str) -> list[compare.Row]:
 
 
 def test_second_pass_and_checks_as_means_over_seeds(make_run: MakeRun, tmp_path: Path) -> None:
+    paper = {"model": "tiny", "recipe": "sc", "set": "test", "accuracy": 61.5, "second_pass": True}
     for seed, right, found in ((0, 3, 0.5), (1, 1, 0.25)):
         second = {"test": {"n": 4, "second": {"accuracy": right / 4}, "right_to_wrong": 1, "wrong_to_right": 0}}
         checked = {"set": "test", "located": {"mean": found}, "corrected": {"mean": 0.0}}
         student = {"set": "test", "located": {"mean": 0.9}, "corrected": {"mean": 0.9}}
-        make_run("sc", seed, "1100", second_pass=second, located={"student": student, "adapter": checked})
+        make_run(
+            "sc",
+            seed,
+            "1100",
+            second_pass=second,
+            located={"student": student, "adapter": checked},
+            config={"expected": [paper]},
+        )
     make_run("cot", 0, "1100")
     comparison = compare.compare(compare.find_runs([tmp_path]))
     shares = {row.remark: row for row in _rows(comparison, "share")}
@@ -84,6 +92,9 @@ def test_second_pass_and_checks_as_means_over_seeds(make_run: MakeRun, tmp_path:
     text = io.StringIO()
     compare.show(comparison, Console(file=text, width=200))
     assert "37.5 [" in text.getvalue()
+    assert (shares["second pass"].paper, shares["step found"].paper) == (0.615, None)
+    assert "(paper 61.5)" in text.getvalue()
+    assert all(row.paper is None for row in _rows(comparison, "accuracy"))
 
 
 def test_accuracy_and_paired_rows_by_hand(make_run: MakeRun, tmp_path: Path) -> None:
