@@ -1,0 +1,73 @@
+"""Dry runs: what would be paid for is counted, whoever is paid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sei.errors import UserError
+from sei.plan import check_machine
+from sei.run import run
+from tests.test_config import composed
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def planned(tmp_path: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -> dict[str, int]:
+    """Calls by stage of the dry run's cost table."""
+    overrides = (
+        "data.train=40",
+        "data.validation=5",
+        "data.test=10",
+        f"cache_dir={tmp_path}",
+        "dry_run=true",
+        *overrides,
+    )
+    run(composed(*overrides), tmp_path / "run", overrides)
+    rows = re.findall(r"[│|] ([\w .,-]+?) +[│|] +([\d,]+) +[│|] +[\d,]+ +[│|]", capsys.readouterr().out)
+    return {stage: int(calls.replace(",", "")) for stage, calls in rows}
+
+
+def test_supercorrect_pays_for_templates_traces_and_inspections(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """20 templates; traces of 20 mistakes, of 20 that are checked, of 10 test mistakes; one look at each of the 70."""
+    calls = planned(tmp_path, capsys, "recipe=supercorrect", "teacher=gpt-4o")
+    assert calls == {"templates": 20, "traces": 50, "inspections": 70}
+
+
+def test_served_models_that_make_attempts_are_paid_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = "{kind: api, model: gpt-4o-mini, samples: 3, temperature: 0.7}"
+    calls = planned(tmp_path, capsys, "recipe=cot", f"recipe.path_sources=[{source}]")
+    assert calls == {"attempts by gpt-4o-mini, path_sources": 120}
+    calls = planned(
+        tmp_path, capsys, "recipe=correction", "teacher=gpt-4o", f"recipe.mistake_sources=[{{kind: target}}, {source}]"
+    )
+    assert calls == {"diagnoses": 160, "corrections": 160, "attempts by gpt-4o-mini, mistake_sources": 120}
+
+
+def test_evolved_problems_are_solved_probed_and_corrected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = ("recipe=correction", "teacher=gpt-4o", "ablation=evolution_general", "recipe.evolution.seeds=30")
+    assert planned(tmp_path, capsys, *overrides) == {
+        "diagnoses": 40,
+        "corrections": 40,
+        "evolved": 30,
+        "answers of evolved": 90,
+        "diagnoses of evolved": 30,
+        "corrections of evolved": 30,
+    }
+
+
+def test_a_gpu_that_is_not_there_and_a_key_that_is_not_set_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match=r"engine\.device=cuda:1: this machine has no GPU"):
+        check_machine(composed("engine.device=cuda:1"))
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    source = "{kind: api, model: gpt-4o-mini, api_key_env: NO_SUCH_KEY}"
+    with pytest.raises(UserError, match="NO_SUCH_KEY"):
+        check_machine(composed("recipe=cot", f"recipe.path_sources=[{source}]"))
