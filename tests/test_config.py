@@ -73,7 +73,7 @@ def test_a_typo_inside_a_source_fails_with_the_nearest_key(override: str) -> Non
 def test_what_the_user_names_is_no_unknown_key() -> None:
     words = ["eval=sei", "eval.sets.in_domain=[gsm8k]", "+eval.sets.far=[svamp]", "+eval.paths.svamp=."]
     explain_unknown_keys([*words, "+teacher.limits.diagnose.max_tokens=900"])
-    with pytest.raises(UserError, match="Nearest: eval.sets"):
+    with pytest.raises(UserError, match=r"Nearest: eval\.sets"):
         explain_unknown_keys(["eval.set.near=[gsm8k]"])
     config = composed(*words)
     assert config.eval.sets == {

@@ -110,7 +110,7 @@ def test_mistakes_of_several_sources_keep_their_source_and_none_has_more_than_it
 
 
 def test_sampled_right_paths_join_the_gold_solutions(base: Path) -> None:
-    sources = f"recipe.path_sources=[{{kind: target,samples: 3,temperature: 0.8}}]"
+    sources = "recipe.path_sources=[{kind: target,samples: 3,temperature: 0.8}]"
     results = small(base, *FEW, "recipe=cot", sources, "recipe.paths=6", folder="paths")
     folder = base / "paths"
     assert_accounts(results)
