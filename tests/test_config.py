@@ -119,6 +119,7 @@ def test_values_that_would_fail_late_are_refused_at_once(override: str) -> None:
     [
         (("recipe.training.tokens=5", "recipe.training.steps=6"), "recipe.training.steps=6: give one of them"),
         (("recipe.preference.tokens=5", "recipe.preference.steps=6"), "recipe.preference.steps=6: give one of them"),
+        (("recipe.rounds=3", "recipe.training.tokens=2"), "recipe.training.tokens=2 is for all rounds"),
         (("recipe.preference.keep_every=0",), "recipe.preference.keep_every=0: must be 1 or more"),
         (("recipe.preference.learning_rate=0",), "recipe.preference.learning_rate=0.0: must be above 0"),
         (("recipe=cot", "recipe.evolution.strategy=general"), "needs recipe=correction"),
