@@ -618,6 +618,12 @@ def _phase(config: DictConfig, phase: str) -> list[str]:
         problems.append(f"{phase}.tokens={training.tokens} and {phase}.steps={training.steps}: give one of them")
     if training.tokens is not None and training.tokens < 1:
         problems.append(f"{phase}.tokens={training.tokens}: give 1 or more, or null to train for `epochs`")
+    rounds = config.recipe.rounds
+    problems += [
+        f"{phase}.{budget}={training[budget]} is for all rounds: recipe.rounds={rounds} would get none each"
+        for budget in ("tokens", "steps")
+        if training[budget] is not None and 1 <= training[budget] < rounds
+    ]
     return problems
 
 

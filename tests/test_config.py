@@ -73,7 +73,7 @@ def test_a_typo_inside_a_source_fails_with_the_nearest_key(override: str) -> Non
 def test_what_the_user_names_is_no_unknown_key() -> None:
     words = ["eval=sei", "eval.sets.in_domain=[gsm8k]", "+eval.sets.far=[svamp]", "+eval.paths.svamp=."]
     explain_unknown_keys([*words, "+teacher.limits.diagnose.max_tokens=900"])
-    with pytest.raises(UserError, match="Nearest: eval.sets"):
+    with pytest.raises(UserError, match=r"Nearest: eval\.sets"):
         explain_unknown_keys(["eval.set.near=[gsm8k]"])
     config = composed(*words)
     assert config.eval.sets == {
@@ -119,6 +119,7 @@ def test_values_that_would_fail_late_are_refused_at_once(override: str) -> None:
     [
         (("recipe.training.tokens=5", "recipe.training.steps=6"), "recipe.training.steps=6: give one of them"),
         (("recipe.preference.tokens=5", "recipe.preference.steps=6"), "recipe.preference.steps=6: give one of them"),
+        (("recipe.rounds=3", "recipe.training.tokens=2"), "recipe.training.tokens=2 is for all rounds"),
         (("recipe.preference.keep_every=0",), "recipe.preference.keep_every=0: must be 1 or more"),
         (("recipe.preference.learning_rate=0",), "recipe.preference.learning_rate=0.0: must be above 0"),
         (("recipe=cot", "recipe.evolution.strategy=general"), "needs recipe=correction"),

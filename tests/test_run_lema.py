@@ -44,7 +44,10 @@ def assert_accounts(results: dict[str, Any]) -> None:
 
 
 def other_model(path: Path) -> Path:
-    """Recorded attempts of another model at the first 60 training problems of FEW; those at odd places are wrong."""
+    """Recorded attempts of another model at the first 60 training problems of FEW; those at odd places are wrong.
+
+    One more is at a question that none of the problems has.
+    """
     problems = arithmetic.load(train=120, validation=16, test=20, seed=0).train[:60]
     made = []
     for number, problem in enumerate(problems):
@@ -53,10 +56,13 @@ def other_model(path: Path) -> Path:
         if number % 2:  # the last step's result, in its annotation and behind it
             steps = re.sub(r"=(\d+)>>\1(?!.*>>)", f"={answer}>>{answer}", steps, flags=re.DOTALL)
         made.append({"question": problem.question, "solution": f"{steps}\n#### {answer}", "model": "other-7b"})
+    made.append({"question": "Who are you?", "solution": "#### 1", "model": "other-7b"})
     return write_jsonl(path, *made)
 
 
-def test_mistakes_of_several_sources_keep_their_source_and_none_has_more_than_its_share(base: Path) -> None:
+def test_mistakes_of_several_sources_keep_their_source_and_none_has_more_than_its_share(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = other_model(base / "other.jsonl")
     sources = f"[{{kind: target}},{{kind: target,samples: 2,temperature: 0.8}},{{kind: recorded,path: {path}}}]"
     results = small(
@@ -68,6 +74,7 @@ def test_mistakes_of_several_sources_keep_their_source_and_none_has_more_than_it
         folder="sources",
     )
     folder = base / "sources"
+    assert "attempts.other: 1 of 61 recorded questions belong to none of its problems" in capsys.readouterr().out
     assert_accounts(results)
     attempts = {name: rows(folder, f"attempts.{name}.jsonl") for name in ("target.1", "target.2", "other")}
     assert {name: len(some) for name, some in attempts.items()} == {"target.1": 120, "target.2": 240, "other": 60}

@@ -380,6 +380,7 @@ class Kit:
                 attempts += self.attempt(problems, adapter, name=named, round=round, sampling=sampling)
                 continue
             with self.other_engine(source) as engine:
+                self._note_unasked(engine, problems, named)
                 attempts += self._attempt(
                     problems,
                     lambda engine=engine: engine,  # type: ignore[misc]
@@ -391,6 +392,17 @@ class Kit:
                     round,
                 )
         return attempts
+
+    def _note_unasked(self, engine: Engine, problems: Sequence[Problem], name: str) -> None:
+        """Say how many recorded attempts have no use, because their questions are none of the `problems`."""
+        from sei.target.recorded import RecordedEngine, normalize_question
+
+        if not isinstance(engine, RecordedEngine):
+            return
+        asked = {normalize_question(problem.question) for problem in problems}
+        recorded = engine.questions()
+        if unused := sum(normalize_question(question) not in asked for question in recorded):
+            self.display.note(f"{name}: {unused:,} of {len(recorded):,} recorded questions belong to none of its problems")
 
     def _attempt(
         self,
