@@ -265,7 +265,10 @@ def test_the_chosen_checkpoint_is_the_one_that_is_evaluated(base: Path, select: 
         assert results["checkpoints"] is None
         return
     found = results["checkpoints"]
-    assert [f"{row['step']:06d}" for row in found["scores"]] == steps
+    scored = [f"{row['step']:06d}" for row in found["scores"]]
+    assert scored[: len(steps)] == steps
+    manifest = json.loads((folder / "adapter.manifest.json").read_text())
+    assert int(scored[-1]) == manifest["numbers"]["steps"], "the adapter itself is the last checkpoint"
     best = max(row["validation"]["accuracy"] for row in found["scores"])
     chosen = next(row for row in found["scores"] if row["validation"]["accuracy"] == best)
     assert found["chosen"] == chosen["step"] != int(steps[-1])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sei.stages.second import BETWEEN
 from sei.teacher.symbolic.template import KEYS
 from tests.test_run import ROOT, SMALL, artifacts, small
 from tests.test_run_lema import assert_accounts, rows
@@ -89,6 +90,7 @@ def test_every_ablation_of_supercorrect_runs_and_does_what_it_says(base: Path, a
         used = rows(folder, "adapter.jsonl")
         assert 0 < len(used) <= 10
         assert {row["kind"] for row in used} == {PAIRS.get(ablation, "chosen")}
+        assert {row["kind"] for row in rows(folder, "pairs.jsonl")} == {PAIRS.get(ablation, "thought")}
     else:
         assert results["adapter"] == "student"
         assert not (folder / "pairs.jsonl").exists()
@@ -150,6 +152,9 @@ def test_the_second_pass_has_figures_and_outcomes(base: Path, way: str) -> None:
     outputs = {row["problem_id"]: row["output"] for row in first}
     assert all(row["output"].startswith(outputs[row["problem_id"]]) for row in second)
     assert any(row["output"] != outputs[row["problem_id"]] for row in second)
+    asked_again = [row["output"].split(BETWEEN)[1] for row in second if BETWEEN in row["output"]]
+    checked = [text.startswith(("All steps are right.", "Step ")) for text in asked_again]
+    assert any(checked) is (way == "check"), "asked to solve again, the target writes another template"
     assert set(results["located"]) == {"student", "adapter"}
     for row in results["located"].values():
         assert row["set"] == "in_domain"
