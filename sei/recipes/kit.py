@@ -402,7 +402,9 @@ class Kit:
         asked = {normalize_question(problem.question) for problem in problems}
         recorded = engine.questions()
         if unused := sum(normalize_question(question) not in asked for question in recorded):
-            self.display.note(f"{name}: {unused:,} of {len(recorded):,} recorded questions belong to none of its problems")
+            self.display.note(
+                f"{name}: {unused:,} of {len(recorded):,} recorded questions belong to none of its problems"
+            )
 
     def _attempt(
         self,
