@@ -33,6 +33,7 @@ from sft_training import (
     ours_watch,
     prepare,
     profile,
+    theirs_settings,
     theirs_watch,
 )
 
@@ -144,20 +145,12 @@ def main() -> None:
             trainer = Watched(
                 model=load_adapter(load_model(WEIGHTS, dtype="float32", attention=attention), start, trainable=True),
                 args=DPOConfig(
-                    output_dir=str(folder / "theirs"),
-                    use_cpu=True,
-                    bf16=options.precision == "bf16",
-                    gradient_checkpointing=False,
+                    **theirs_settings(folder, options.precision),
                     learning_rate=LEARNING_RATE,
-                    optim="adamw_torch",
                     per_device_train_batch_size=options.batch,
                     num_train_epochs=EPOCHS,
                     max_length=MAX_TOKENS,
                     beta=BETA,
-                    logging_strategy="no",
-                    save_strategy="no",
-                    report_to=[],
-                    disable_tqdm=True,
                     **more,
                 ),
                 train_dataset=dataset,

@@ -94,6 +94,21 @@ def theirs_watch(watch: Stopwatch) -> Any:
     return Watched()
 
 
+def theirs_settings(folder: Path, precision: str) -> dict[str, Any]:
+    """What both of TRL's trainers are told: plain AdamW on the CPU, nothing saved and nothing said."""
+    return {
+        "output_dir": str(folder / "theirs"),
+        "use_cpu": True,
+        "bf16": precision == "bf16",
+        "gradient_checkpointing": False,
+        "optim": "adamw_torch",
+        "logging_strategy": "no",
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+
+
 def ours_watch(watch: Stopwatch) -> Any:
     from pytorch_lightning import Callback
 
@@ -275,19 +290,11 @@ def main() -> None:
             trainer = SFTTrainer(
                 model=load_model(WEIGHTS, dtype="float32", attention=attention),
                 args=SFTConfig(
-                    output_dir=str(folder / "theirs"),
-                    use_cpu=True,
-                    bf16=options.precision == "bf16",
-                    gradient_checkpointing=False,
+                    **theirs_settings(folder, options.precision),
                     learning_rate=LEARNING_RATE,
-                    optim="adamw_torch",
                     per_device_train_batch_size=batch,
                     num_train_epochs=1,
                     max_length=max_length,
-                    logging_strategy="no",
-                    save_strategy="no",
-                    report_to=[],
-                    disable_tqdm=True,
                     **more,
                 ),
                 train_dataset=dataset,

@@ -31,7 +31,8 @@ from sei.config import CONF, explain_unknown_keys, register, validate
 from sei.data.arithmetic.corrupt import corrupt
 from sei.data.arithmetic.generate import IN_DOMAIN, stories
 from sei.errors import UserError
-from sei.recipes.kit import Kit, api_settings
+from sei.recipes.kit import Kit
+from sei.recipes.resources import api_settings
 from sei.records import Correction, Diagnosis, Mistake, Problem, content_id
 from sei.stages.correct import correct
 from sei.stages.diagnose import diagnose

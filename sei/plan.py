@@ -16,7 +16,8 @@ from rich.table import Table
 
 from sei.errors import UserError
 from sei.recipes import RECIPES
-from sei.recipes.kit import Kit, api_settings, source_settings
+from sei.recipes.kit import Kit
+from sei.recipes.resources import api_settings, source_settings
 from sei.records import Diagnosis, Mistake, Problem, Trace, content_id
 from sei.teacher.base import Seed, SynthesisRequest
 from sei.templates import make_trace

@@ -18,7 +18,8 @@ from sei.config import validate
 from sei.errors import UserError
 from sei.plan import check_machine, plan
 from sei.recipes import RECIPES
-from sei.recipes.kit import Kit, Results
+from sei.recipes.kit import Kit
+from sei.recipes.results import Results
 from sei.tracking import report
 from sei.tracking.display import Display
 from sei.tracking.tracker import Tracker

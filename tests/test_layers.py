@@ -64,6 +64,7 @@ def test_only_train_and_recipes_read_the_configuration() -> None:
         "calibrate.py",
         "compare.py",
         "recipes/kit.py",
+        "recipes/resources.py",
         "recipes/thought_kit.py",
         "tracking/report.py",
     }

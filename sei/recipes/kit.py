@@ -13,19 +13,17 @@ Example::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from sei.answers import Style
 from sei.data import sources
-from sei.data.splits import Splits
-from sei.errors import UserError
+from sei.recipes.resources import Adapter, Resources
+from sei.recipes.results import Results
 from sei.records import (
     Attempt,
     Correction,
@@ -34,8 +32,8 @@ from sei.records import (
     Example,
     Mistake,
     Outcome,
+    Pair,
     Problem,
-    Record,
     Synthetic,
     content_id,
 )
@@ -43,111 +41,24 @@ from sei.stages import assemble
 from sei.stages import evaluate as evaluation
 from sei.target.engine import Engine, Sampling
 from sei.target.formats import Formats
-from sei.target.formats import Style as PromptStyle
 from sei.target.thoughts import Thoughts
-from sei.teacher.base import Evolver, Teacher
+from sei.teacher.base import Evolver
 from sei.tracking.display import Display
-from sei.workspace import Artifact, Output, Workspace
+from sei.workspace import Artifact, Output
 
 if TYPE_CHECKING:
-    from sei.clustering.base import Embedder
     from sei.clustering.llm import PhraseTeacher
-    from sei.teacher.api.client import ApiSettings
-    from sei.teacher.api.roles import Roles
-    from sei.tracking.tracker import Tracker
-
-R = TypeVar("R", bound=Record)
 
 ANY_MISTAKE = "any mistake"
 ONE_ROUND = ("cot", "supercorrect")  # recipes in which `recipe.rounds` has no meaning
 
 
-@dataclass(frozen=True)
-class Adapter:
-    """Trained weights: a folder in PEFT's format, or a whole model after full fine-tuning."""
-
-    path: Path
-    fingerprint: str
-    kept: tuple[tuple[int, Path], ...] = ()  # (optimizer step, folder) of the checkpoints kept on the way, in order
-
-
-@dataclass
-class Results:
-    """What a recipe found, before it is written to `results.json`."""
-
-    before: dict[str, list[Outcome]] = field(default_factory=dict)
-    after: dict[str, list[Outcome]] = field(default_factory=dict)
-    rounds: list[list[ErrorType]] = field(default_factory=list)  # the error types of each round's probe
-    validation: list[Outcome] = field(default_factory=list)
-    domains: dict[str, list[str]] = field(default_factory=dict)  # domain -> its test sets, where there are several
-    checkpoints: list[evaluation.CheckpointScore] = field(default_factory=list)  # the sweep over kept adapters
-    second: dict[str, list[Outcome]] = field(default_factory=dict)  # after a second pass (verify and correct)
-    located: dict[str, dict[str, Any]] = field(default_factory=dict)  # whose traces -> located and corrected, with n
-    chosen: Adapter | None = None  # what `after` was measured with: the adapter, or one kept on the way to it
-
-    def follow(self, types: Sequence[ErrorType]) -> None:
-        """Remember a round's error types, to tell fixed, persistent and new ones apart."""
-        self.rounds.append(list(types))
-
-    @property
-    def error_types(self) -> list[ErrorType]:
-        """Every error type of any round, as it was when first seen."""
-        return list({kind.id: kind for types in reversed(self.rounds) for kind in reversed(types)}.values())[::-1]
-
-
-class Kit:
+class Kit(Resources):
     """One configuration's stages. `round` and `adapter` are arguments, so the kit itself holds no state of a run."""
 
-    def __init__(
-        self, config: DictConfig, workspace: Workspace, display: Display, tracker: Tracker | None = None
-    ) -> None:
-        self.config, self.workspace, self.display, self.tracker = config, workspace, display, tracker
-        self.formats = Formats(self.prompt_style, self.style)
-        self.sampling = Sampling(max_new_tokens=config.model.max_new_tokens)
-        self._engine: tuple[str, Engine] | None = None
-
-    # What the stages work with. Made when first used, so a run that finds everything in the cache loads nothing heavy.
-
     @cached_property
-    def splits(self) -> Splits:
-        """The problems, checked. With recorded attempts, `train` is every problem that the file has attempts at."""
-        data = self.config.data
-        if data.kind == "arithmetic":
-            from sei.data import arithmetic
-
-            splits = arithmetic.load(train=data.train, validation=data.validation, test=data.test, seed=data.seed)
-        else:
-            splits = sources.load(data.kind, path=data.path, validation=data.validation, seed=data.seed)
-            splits = Splits(
-                splits.train[: data.train],
-                splits.validation,
-                {name: problems[: data.test] for name, problems in splits.tests.items()},
-            )
-        if self.config.eval.sets:
-            names = [name for sets in self.config.eval.sets.values() for name in sets]
-            # The data set's own tests are loaded already, and held to data.test.
-            missing = [name for name in names if name not in splits.tests]
-            paths = {name: path for name, path in self.config.eval.paths.items() if name in missing}
-            others = sources.load_tests(missing, paths)
-            tests = {name: splits.tests[name] if name in splits.tests else others[name] for name in names}
-            splits = Splits(splits.train, splits.validation, tests)
-        if self.config.engine.kind == "recorded":
-            return self._recorded_splits(splits)
-        if not splits.train:
-            able = ", ".join(["arithmetic", *(name for name, source in sources.SOURCES.items() if source.has_train)])
-            raise UserError(
-                f"data={data.kind}: {data.kind} has no training problems. Choose data for training ({able}) and name "
-                f"it in eval.sets: +eval.sets.out_of_domain=[{data.kind}]"
-            )
-        return splits
-
     def problems(self) -> list[Problem]:
-        """The training problems, as every recipe begins with them."""
-        return self._train_problems
-
-    @cached_property
-    def _train_problems(self) -> list[Problem]:
-        """The training problems, without those that a validation or test set holds too.
+        """The training problems, without those that a validation or test set holds too: what every recipe begins with.
 
         A recorded engine can be trained on nothing, and its file may well be of test problems: there all stay.
         """
@@ -166,169 +77,6 @@ class Kit:
             parameters={"rouge": overlap.rouge, "ngram": overlap.ngram},
         ).records
 
-    def _recorded_splits(self, splits: Splits) -> Splits:
-        from sei.target.recorded import RecordedEngine, check_known, normalize_question
-
-        problems = [*splits.train, *splits.validation, *(p for test in splits.tests.values() for p in test)]
-        recorded = RecordedEngine(self.config.engine.path).questions()
-        check_known(recorded, [problem.question for problem in problems], path=self.config.engine.path)
-        asked = {normalize_question(question) for question in recorded}
-        mined = [problem for problem in problems if normalize_question(problem.question) in asked]
-        tests = {problem.id for test in splits.tests.values() for problem in test}
-        if used := sum(problem.id in tests for problem in mined):
-            self.display.note(
-                f"{used} of the {len(mined)} recorded problems belong to a test set: what is made from them must not "
-                "train a model that is then evaluated on that set."
-            )
-        return Splits(mined, splits.validation, splits.tests)
-
-    @property
-    def _held_out(self) -> list[Problem]:
-        """Validation and test problems: nothing that is made to train on may resemble them."""
-        return [problem for some in (self.splits.validation, *self.splits.tests.values()) for problem in some]
-
-    @property
-    def style(self) -> Style:
-        """How answers of this data set are graded."""
-        return self.style_of(self.config.data.kind)
-
-    def style_of(self, name: str) -> Style:
-        """How answers of the problem set `name` are graded; the arithmetic world's sets are like GSM8K."""
-        return sources.SOURCES[name].style if name in sources.SOURCES else "gsm8k"
-
-    @property
-    def _chat(self) -> bool:
-        """Whether prompts go inside the tokenizer's chat template, where it has one."""
-        return self.prompt_style != "plain"
-
-    @property
-    def prompt_style(self) -> PromptStyle:
-        """Which prompts the target is asked with: those it knows already, else the paper's."""
-        model, recipe = self.config.model.style, self.config.recipe.style
-        return cast("PromptStyle", (model or recipe).name)
-
-    @cached_property
-    def teacher(self) -> Teacher:
-        if self.config.teacher.kind == "api":
-            from sei.teacher.api.teacher import ApiTeacher
-
-            return ApiTeacher.open(
-                api_settings(self.config.teacher),
-                dataset=self.style,
-                store=self._teacher_store,
-                run_folder=self.workspace.run,
-                limits=self._teacher_limits,
-            )
-        from sei.teacher.symbolic import SymbolicTeacher
-
-        return SymbolicTeacher()
-
-    @property
-    def roles(self) -> Roles:
-        """What an API teacher is asked, and within which limits."""
-        from sei.teacher.api import roles
-
-        return roles.Roles(self.style, roles.limits_with(self._teacher_limits))
-
-    @property
-    def _teacher_limits(self) -> dict[str, Any]:
-        return cast(dict[str, Any], OmegaConf.to_container(self.config.teacher.limits))
-
-    @property
-    def _teacher_store(self) -> Path:
-        return Path(self.config.cache_dir) / "teacher.sqlite"
-
-    @cached_property
-    def embedder(self) -> Embedder:
-        from sei.clustering import make_embedder
-
-        return make_embedder(self.config.embedder.kind, path=self.config.embedder.path)
-
-    def engine(self, adapter: Adapter | None) -> Engine:
-        """The target with `adapter`. One engine lives at a time: asking for another closes the one before."""
-        identity = adapter.fingerprint if adapter else "base"
-        if self._engine is None or self._engine[0] != identity:
-            self.close()
-            self._engine = (identity, self._make_engine(adapter))
-        return self._engine[1]
-
-    def end(self) -> None:
-        """Free what engine and teacher hold, at the end of a run."""
-        self.close()
-        teacher = self.__dict__.get("teacher")
-        if teacher is not None and self.config.teacher.kind == "api":
-            teacher.close()
-
-    def close(self) -> None:
-        """Free what the engine holds."""
-        if self._engine is not None:
-            self._engine[1].close()
-            self._engine = None
-
-    @contextmanager
-    def other_engine(self, source: DictConfig) -> Iterator[Engine]:
-        """The engine of a source that is not the target, closed afterwards. The target's is closed before."""
-        self.close()
-        engine = self._make_other_engine(source)
-        try:
-            yield engine
-        finally:
-            engine.close()
-
-    def _make_other_engine(self, source: DictConfig) -> Engine:
-        if source.kind == "recorded":
-            from sei.target.recorded import RecordedEngine
-
-            return RecordedEngine(source.path)
-        if source.kind == "api":
-            from sei.target.api import ApiEngine
-
-            return ApiEngine(
-                source_settings(source, self.config.teacher.budget_usd),
-                store=self._teacher_store,
-                run_folder=self.workspace.run,
-            )
-        from sei.target.hf import HFEngine
-
-        device = None if self.config.engine.device == "auto" else self.config.engine.device
-        return HFEngine(  # loaded as the target is
-            source.path,
-            device=device,
-            dtype=self.config.model.dtype,
-            quantization=self.config.model.quantization.name,
-            batch_size=self.config.engine.batch_size,
-        )
-
-    def _make_engine(self, adapter: Adapter | None) -> Engine:
-        engine, model = self.config.engine, self.config.model
-        if engine.kind == "recorded":
-            from sei.target.recorded import RecordedEngine
-
-            return RecordedEngine(engine.path)
-        from sei.target.hf import HFEngine
-
-        return HFEngine(
-            model.path,
-            adapter=adapter.path if adapter else None,
-            device=None if engine.device == "auto" else engine.device,
-            dtype=model.dtype,
-            quantization=model.quantization.name,
-            batch_size=engine.batch_size,
-            revision=model.revision,
-            model_name=f"{model.name}+{adapter.fingerprint[:8]}" if adapter else model.name,
-            chat=self._chat,
-        )
-
-    @property
-    def thought_sampling(self) -> Sampling:
-        """How templates and checks are decoded: greedily, with room for them."""
-        return Sampling(max_new_tokens=self.config.recipe.templates.max_new_tokens or self.config.model.max_new_tokens)
-
-    @property
-    def trains(self) -> bool:
-        """Whether this run trains and evaluates, or stops at its data (`trainer=none`)."""
-        return bool(self.config.trainer.kind != "none")
-
     # The stages, in the order of the flow.
 
     def attempt(
@@ -341,22 +89,47 @@ class Kit:
         sampling: Sampling | None = None,
         style: Style | None = None,
         thoughts: Thoughts | None = None,
+        engine: Engine | None = None,
     ) -> list[Attempt]:
         """The target answers every problem: greedily, and in the data set's format, unless told otherwise.
 
-        With `thoughts` it is asked for a template.
+        With `thoughts` it is asked for a template; with `engine` another model is asked in its place.
         """
-        return self._attempt(
-            problems,
-            lambda: self.engine(adapter),
-            self._engine_fingerprint(adapter),
-            f"sei.target.{self.config.engine.kind}",
-            sampling or self.sampling,
-            style or self.style,
+        from sei.stages.attempt import attempt
+
+        formats = thoughts or Formats(self.prompt_style, style or self.style)
+        style, sampling = style or self.style, sampling or self.sampling
+        read = (lambda output: thoughts.read_answer(output, style)) if thoughts else str
+
+        def run(scratch: Path) -> Output[Attempt]:
+            with self.display.progress(name) as progress:
+                return attempt(
+                    problems,
+                    engine or self.engine(adapter),
+                    formats.solve,
+                    sampling,
+                    style=style,
+                    scratch=scratch,
+                    read=read,
+                    on_progress=progress,
+                )
+
+        module = type(engine).__module__ if engine else f"sei.target.{self.config.engine.kind}"
+        return self._stage(
             name,
-            round,
-            thoughts,
-        )
+            Attempt,
+            run,
+            code=("sei.stages.attempt", module, *(("sei.target.thoughts",) if thoughts else ())),
+            inputs={"problems": problems},
+            parameters={
+                "engine": engine.fingerprint() if engine else self._engine_fingerprint(adapter),
+                "prompts": formats.hashes(),
+                "sampling": vars(sampling),
+                "style": style,
+            },
+            round=round,
+            cache_as="attempt",
+        ).records
 
     def sample(
         self,
@@ -381,16 +154,7 @@ class Kit:
                 continue
             with self.other_engine(source) as engine:
                 self._note_unasked(engine, problems, named)
-                attempts += self._attempt(
-                    problems,
-                    lambda engine=engine: engine,  # type: ignore[misc]
-                    engine.fingerprint(),
-                    f"sei.target.{source.kind}",
-                    sampling,
-                    self.style,
-                    named,
-                    round,
-                )
+                attempts += self.attempt(problems, name=named, round=round, sampling=sampling, engine=engine)
         return attempts
 
     def _note_unasked(self, engine: Engine, problems: Sequence[Problem], name: str) -> None:
@@ -405,52 +169,6 @@ class Kit:
             self.display.note(
                 f"{name}: {unused:,} of {len(recorded):,} recorded questions belong to none of its problems"
             )
-
-    def _attempt(
-        self,
-        problems: Sequence[Problem],
-        engine: Callable[[], Engine],
-        fingerprint: dict[str, Any],
-        code: str,
-        sampling: Sampling,
-        style: Style,
-        name: str,
-        round: int,
-        thoughts: Thoughts | None = None,
-    ) -> list[Attempt]:
-        from sei.stages.attempt import attempt
-
-        formats = thoughts or Formats(self.prompt_style, style)
-        read = (lambda output: thoughts.read_answer(output, style)) if thoughts else str
-
-        def run(scratch: Path) -> Output[Attempt]:
-            with self.display.progress(name) as progress:
-                return attempt(
-                    problems,
-                    engine(),
-                    formats.solve,
-                    sampling,
-                    style=style,
-                    scratch=scratch,
-                    read=read,
-                    on_progress=progress,
-                )
-
-        return self._stage(
-            name,
-            Attempt,
-            run,
-            code=("sei.stages.attempt", code, *(("sei.target.thoughts",) if thoughts else ())),
-            inputs={"problems": problems},
-            parameters={
-                "engine": fingerprint,
-                "prompts": formats.hashes(),
-                "sampling": vars(sampling),
-                "style": style,
-            },
-            round=round,
-            cache_as="attempt",
-        ).records
 
     def mine(
         self, problems: Sequence[Problem], attempts: Sequence[Attempt], *, name: str = "mistakes", round: int = 1
@@ -760,7 +478,13 @@ class Kit:
             run,
             code=("sei.stages.select", f"sei.target.{self.config.engine.kind}"),
             inputs={"candidates": candidates, "wrong": wrong, "right": right},
-            parameters={"engine": self._engine_fingerprint(adapter), "keep": options.keep, **self._asking},
+            parameters={
+                "engine": self._engine_fingerprint(adapter),
+                "keep": options.keep,
+                "prompts": self.formats.hashes(),
+                "sampling": vars(self.sampling),
+                "style": self.style,
+            },
             round=round,
         ).records
 
@@ -804,7 +528,7 @@ class Kit:
     def with_replay(self, examples: Sequence[Example]) -> list[Example]:
         """`examples` with gold solutions of training problems, `recipe.replay` of all rows (0: none, as in SEI)."""
         share, seed = self.config.recipe.replay, self.config.seed
-        return [*examples, *assemble.replay(self._train_problems, len(examples), share, self.formats, seed=seed)]
+        return [*examples, *assemble.replay(self.problems, len(examples), share, self.formats, seed=seed)]
 
     def finetune(
         self, examples: Sequence[Example], start: Adapter | None = None, *, name: str = "adapter", round: int = 1
@@ -814,94 +538,65 @@ class Kit:
         if limit is not None and limit < len(examples):
             self.display.note(f"recipe.max_examples={limit}: so many of the {len(examples)} training rows, by seed")
             examples = assemble.thin(examples, limit, seed=seed)
-        return self._supervise(examples, self.config.recipe.training, start, name, round)
-
-    def _supervise(
-        self, examples: Sequence[Example], training: DictConfig, start: Adapter | None, name: str, round: int
-    ) -> Adapter:
-        from sei.training.module import Hyperparameters
-
-        options = self._hyperparameters(training)
-        keep_every = options.pop("keep_every")
-
-        def run(scratch: Path) -> Output[Example]:
-            from sei.stages.finetune import finetune
-
-            return finetune(
-                examples,
-                self.config.model.path,
-                Hyperparameters(**options),
-                **self._loop(name, start, scratch),
-                keep_every=keep_every,
-            )
-
-        return self._train(
-            name,
-            Example,
-            run,
-            "sei.stages.finetune",
-            {"examples": examples},
-            options,
-            keep_every,
-            start,
-            round,
-            "finetune",
-        )
-
-    def _hyperparameters(self, training: DictConfig) -> dict[str, Any]:
-        options: dict[str, Any] = OmegaConf.to_container(training, resolve=True)  # type: ignore[assignment]
-        options |= {"seed": self.config.seed, "quantization": self.config.model.quantization.name}
-        rounds = 1 if self.config.recipe.name in ONE_ROUND else self.config.recipe.rounds
-        for budget in ("tokens", "steps"):  # the budget is the recipe's, whatever the number of rounds
-            if options[budget] is not None:
-                options[budget] //= rounds
-        return options
-
-    def _loop(self, name: str, start: Adapter | None, scratch: Path) -> dict[str, Any]:
-        return {
-            "dtype": self.config.model.dtype,
-            "chat": self._chat,
-            "start": start.path if start else None,
-            "revision": self.config.model.revision,
-            "hardware": {key: value for key, value in self.config.trainer.items() if key != "kind"},
-            "scratch": scratch,
-            "loggers": self.tracker.lightning_loggers(name) if self.tracker else [],
-            "say": self.display.note,
-        }
+        return self._train("finetune", examples, self.config.recipe.training, start, name=name, round=round)
 
     def _train(
         self,
-        name: str,
-        record_type: type[R],
-        run: Callable[[Path], Output[R]],
-        code: str,
-        inputs: dict[str, Sequence[Any]],
-        options: dict[str, Any],
-        keep_every: int | None,
+        stage: Literal["finetune", "prefer"],
+        rows: Sequence[Example] | Sequence[Pair],
+        training: DictConfig,
         start: Adapter | None,
-        round: int,
-        cache_as: str,
+        *,
+        name: str = "adapter",
+        round: int = 1,
     ) -> Adapter:
-        """A training stage, whose files are an adapter."""
+        """A training stage, whose files are an adapter: `finetune` on examples or `prefer` on pairs."""
+        model, trainer = self.config.model, self.config.trainer
+        options = self._hyperparameters(training)
+        keep_every = options.pop("keep_every")
+
+        def run(scratch: Path) -> Output[Any]:
+            from sei.stages import finetune
+            from sei.training.module import Hyperparameters, PreferenceHyperparameters
+            from sei.training.run import Loop
+
+            loop = Loop(
+                revision=model.revision,
+                adapter=start.path if start else None,
+                chat=self._chat,
+                dtype=model.dtype,
+                keep_every=keep_every,
+                loggers=self.tracker.lightning_loggers(name) if self.tracker else [],
+                **{key: value for key, value in trainer.items() if key != "kind"},
+            )
+            say = self.display.note
+            if stage == "finetune":
+                settings = Hyperparameters(**options)
+                return finetune.finetune(
+                    cast("Sequence[Example]", rows), model.path, settings, loop, scratch=scratch, say=say
+                )
+            preference = PreferenceHyperparameters(**options)
+            return finetune.prefer(cast("Sequence[Pair]", rows), model.path, preference, loop, scratch=scratch, say=say)
+
         self.close()
-        artifact = self._stage(
+        artifact: Artifact[Any] = self._stage(
             name,
-            record_type,
+            Example if stage == "finetune" else Pair,
             run,
-            code=(code,),
-            inputs=inputs,
+            code=("sei.stages.finetune",),
+            inputs={"rows": rows},
             parameters={
                 "model": self._model_fingerprint,
                 "start": start.fingerprint if start else None,
                 "hyperparameters": options,
                 "keep_every": keep_every,
                 "chat": self._chat,
-                "dtype": self.config.model.dtype,
-                "precision": self.config.trainer.precision,
-                "devices": self.config.trainer.devices,
+                "dtype": model.dtype,
+                "precision": trainer.precision,
+                "devices": trainer.devices,
             },
             round=round,
-            cache_as=cache_as,
+            cache_as=stage,
         )
         if artifact.files is None:
             raise AssertionError("training left no adapter")
@@ -911,6 +606,15 @@ class Kit:
         if kept and kept[-1][0] != artifact.numbers["steps"]:  # the end of training is a checkpoint too
             kept.append((artifact.numbers["steps"], artifact.files))
         return Adapter(artifact.files, adapter_fingerprint(artifact.files), tuple(kept))
+
+    def _hyperparameters(self, training: DictConfig) -> dict[str, Any]:
+        options: dict[str, Any] = OmegaConf.to_container(training, resolve=True)  # type: ignore[assignment]
+        options |= {"seed": self.config.seed, "quantization": self.config.model.quantization.name}
+        rounds = 1 if self.config.recipe.name in ONE_ROUND else self.config.recipe.rounds
+        for budget in ("tokens", "steps"):  # the budget is the recipe's, whatever the number of rounds
+            if options[budget] is not None:
+                options[budget] //= rounds
+        return options
 
     # Evaluation
 
@@ -1014,66 +718,6 @@ class Kit:
         assigned = assign(diagnoses, types, self.embedder)
         return {mistake.attempt_id: assigned[mistake.id] for mistake in mistakes if mistake.id in assigned}
 
-    # What enters the cache keys.
-
-    @property
-    def _asking(self) -> dict[str, Any]:
-        return {"prompts": self.formats.hashes(), "sampling": vars(self.sampling), "style": self.style}
-
-    @cached_property
-    def _model_fingerprint(self) -> str:
-        from sei.target.load import model_fingerprint
-
-        return model_fingerprint(self.config.model.path, self.config.model.revision)
-
-    @cached_property
-    def _teacher_fingerprint(self) -> dict[str, Any]:
-        """Without opening an API teacher: a run that finds everything in the cache needs no key."""
-        if self.config.teacher.kind == "api":
-            from sei.teacher.api.teacher import ApiTeacher
-
-            return ApiTeacher.describe(self.config.teacher.model, self.roles)
-        return self.teacher.fingerprint()
-
-    def _engine_fingerprint(self, adapter: Adapter | None) -> dict[str, Any]:
-        if self.config.engine.kind == "recorded":
-            return self.engine(None).fingerprint()
-        model = self.config.model
-        return {
-            "model": self._model_fingerprint,
-            "adapter": adapter.fingerprint if adapter else None,
-            "dtype": model.dtype,
-            "quantization": model.quantization.name,
-            "batch_size": self.config.engine.batch_size,
-            "chat": self._chat,
-        }
-
-    @property
-    def _teacher_code(self) -> tuple[str, ...]:
-        return ("sei.teacher.api.teacher" if self.config.teacher.kind == "api" else "sei.teacher.symbolic",)
-
-    def _stage(
-        self,
-        name: str,
-        record_type: type[R],
-        run: Callable[[Path], Output[R]],
-        *,
-        code: Sequence[str],
-        inputs: dict[str, Sequence[Any]],
-        parameters: dict[str, Any] | None = None,
-        round: int = 1,
-        cache_as: str | None = None,
-    ) -> Artifact[R]:
-        return self.workspace.stage(
-            cache_as or name,
-            record_type,
-            run,
-            code=code,
-            inputs=inputs,
-            parameters=parameters or {},
-            published=name if round == 1 else f"{name}.round{round}",
-        )
-
 
 def source_names(wanted: Sequence[DictConfig]) -> list[str]:
     """What sources of attempts are called in file names: the target, or model or file; numbered where names repeat."""
@@ -1094,30 +738,3 @@ def require_mistakes(mistakes: Sequence[Mistake], display: Display) -> bool:
             "The target made no mistakes on the training problems: nothing to learn from, so nothing is trained."
         )
     return bool(mistakes)
-
-
-def api_settings(teacher: DictConfig) -> ApiSettings:
-    """The teacher group as the API client takes it."""
-    from sei.teacher.api.client import ApiSettings
-    from sei.teacher.api.prices import Price
-
-    urls: list[str] = [teacher.base_url] if isinstance(teacher.base_url, str) else list(teacher.base_url or ())
-    return ApiSettings(
-        model=teacher.model,
-        base_urls=tuple(urls),
-        api_key_env=teacher.api_key_env,
-        mode=teacher.mode,
-        structured=teacher.structured,
-        max_concurrency=teacher.max_concurrency,
-        timeout_s=teacher.timeout_s,
-        budget_usd=teacher.budget_usd,
-        price=Price(**teacher.price) if teacher.price.input is not None else None,
-    )
-
-
-def source_settings(source: DictConfig, budget_usd: float | None) -> ApiSettings:
-    """A source of attempts behind an API, with the client's defaults, under the run's one budget."""
-    from sei.teacher.api.client import ApiSettings
-
-    urls: list[str] = [source.base_url] if isinstance(source.base_url, str) else list(source.base_url or ())
-    return ApiSettings(model=source.model, base_urls=tuple(urls), api_key_env=source.api_key_env, budget_usd=budget_usd)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sei.recipes.kit import Adapter, Kit, Results, require_mistakes
+from sei.recipes.kit import Kit, require_mistakes
+from sei.recipes.resources import Adapter
+from sei.recipes.results import Results
 from sei.records import Correction, Example, Mistake, Problem
 
 STEPS = ("problems", "attempts", "mistakes", "diagnoses", "corrections", "adapter")
@@ -21,7 +23,7 @@ STEPS = ("problems", "attempts", "mistakes", "diagnoses", "corrections", "adapte
 def run(kit: Kit) -> Results:
     """All rounds, evaluated before the first and after the last."""
     adapter: Adapter | None = None
-    problems = kit.problems()
+    problems = kit.problems
     evolved: list[Problem] = []
     pairs: list[Example] = []
     for round in range(1, kit.config.recipe.rounds + 1):

@@ -6,7 +6,9 @@ without regard to what went wrong; everything else is as in `self_error_instruct
 
 from __future__ import annotations
 
-from sei.recipes.kit import Adapter, Kit, Results, require_mistakes
+from sei.recipes.kit import Kit, require_mistakes
+from sei.recipes.resources import Adapter
+from sei.recipes.results import Results
 from sei.records import Synthetic
 from sei.stages import assemble
 
@@ -18,7 +20,7 @@ def run(kit: Kit) -> Results:
     adapter: Adapter | None = None
     made: list[Synthetic] = []
     pool: list[Synthetic] = []
-    problems = kit.problems()
+    problems = kit.problems
     for round in range(1, kit.config.recipe.rounds + 1):
         attempts = kit.attempt(problems, adapter, round=round)
         mistakes = kit.mine(problems, attempts, round=round)

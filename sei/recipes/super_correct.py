@@ -13,7 +13,9 @@ At the end the target may check and correct its solutions in a second pass (`eva
 
 from __future__ import annotations
 
-from sei.recipes.kit import Adapter, Kit, Results, require_mistakes
+from sei.recipes.kit import Kit, require_mistakes
+from sei.recipes.resources import Adapter
+from sei.recipes.results import Results
 from sei.recipes.thought_kit import ThoughtKit
 from sei.records import Mistake, Problem
 from sei.stages import assemble
@@ -39,7 +41,7 @@ STEPS = (
 def run(kit: Kit) -> Results:
     """Both phases, evaluated before the first and after the last."""
     with ThoughtKit.of(kit) as kit:
-        taught, probed = assemble.halve(kit.problems(), kit.config.recipe.templates.share, seed=kit.config.seed)
+        taught, probed = assemble.halve(kit.problems, kit.config.recipe.templates.share, seed=kit.config.seed)
         student = teach(kit, taught)
         attempts = kit.attempt(probed, student, sampling=kit.thought_sampling, thoughts=kit.thoughts)
         mistakes = kit.mine(probed, attempts)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from omegaconf import OmegaConf
 
 from sei.answers import Style
-from sei.recipes.kit import Adapter, Kit, Results, api_settings
+from sei.recipes.kit import Kit
+from sei.recipes.resources import Adapter, api_settings
+from sei.recipes.results import Results
 from sei.records import Attempt, Example, Mistake, Outcome, Pair, Problem, Template, Trace
 from sei.stages import assemble
 from sei.stages import evaluate as evaluation
@@ -154,11 +156,7 @@ class ThoughtKit(Kit):
             lambda scratch: student_traces(mistakes, self.engine(adapter), self.thoughts, sampling),
             code=("sei.stages.trace", f"sei.target.{self.config.engine.kind}"),
             inputs={"mistakes": mistakes},
-            parameters={
-                "engine": self._engine_fingerprint(adapter),
-                "prompts": self.thoughts.hashes(),
-                "sampling": vars(sampling),
-            },
+            parameters=self._asking(adapter),
             cache_as="student_traces",
         ).records
 
@@ -182,11 +180,7 @@ class ThoughtKit(Kit):
             lambda scratch: student_thoughts(asked, truths, self.engine(adapter), self.thoughts, sampling),
             code=("sei.stages.trace", f"sei.target.{self.config.engine.kind}"),
             inputs={"mistakes": asked, "truths": truths},
-            parameters={
-                "engine": self._engine_fingerprint(adapter),
-                "prompts": self.thoughts.hashes(),
-                "sampling": vars(sampling),
-            },
+            parameters=self._asking(adapter),
         ).records
         return [*kept, *told]
 
@@ -213,31 +207,13 @@ class ThoughtKit(Kit):
     def imitate(self, pairs: Sequence[Pair], start: Adapter) -> Adapter:
         """The baseline of preference training: supervised on the chosen side alone, with its hyperparameters."""
         options = OmegaConf.masked_copy(self.config.recipe.preference, list(self.config.recipe.training))
-        return self._supervise(assemble.from_chosen(pairs), options, start, "adapter", 1)
+        return self._train("finetune", assemble.from_chosen(pairs), options, start)
 
     def prefer(self, pairs: Sequence[Pair], start: Adapter) -> Adapter:
         """Direct preference optimization on the pairs, on from `start`, which is also the reference."""
-        from sei.training.module import PreferenceHyperparameters
-
-        options = self._hyperparameters(self.config.recipe.preference)
-        keep_every = options.pop("keep_every")
-        for key in ("kind", "max_pairs"):
-            options.pop(key)
-
-        def run(scratch: Path) -> Output[Pair]:
-            from sei.stages.prefer import prefer
-
-            return prefer(
-                pairs,
-                self.config.model.path,
-                PreferenceHyperparameters(**options),
-                **self._loop("adapter", start, scratch),
-                keep_every=keep_every,
-            )
-
-        return self._train(
-            "adapter", Pair, run, "sei.stages.prefer", {"pairs": pairs}, options, keep_every, start, 1, "prefer"
-        )
+        preference = self.config.recipe.preference
+        options = OmegaConf.masked_copy(preference, [key for key in preference if key not in ("kind", "max_pairs")])
+        return self._train("prefer", pairs, options, start)
 
     def finish(self, results: Results, adapter: Adapter | None, thoughts: Thoughts | None = None) -> Results:
         """As in `Kit`; with `eval.passes=2` also the outcomes after a second look at each solution."""
@@ -276,13 +252,7 @@ class ThoughtKit(Kit):
                 run,
                 code=("sei.stages.second", f"sei.target.{self.config.engine.kind}"),
                 inputs={"problems": problems, "attempts": attempts},
-                parameters={
-                    "engine": self._engine_fingerprint(adapter),
-                    "prompts": thoughts.hashes(),
-                    "sampling": vars(sampling),
-                    "way": way,
-                    "style": style,
-                },
+                parameters=self._asking(adapter) | {"way": way, "style": style},
                 cache_as="second",
             ).records
             results[name] = evaluation.outcomes(name, problems, second, {}, style)
@@ -320,6 +290,13 @@ class ThoughtKit(Kit):
             author = SymbolicTeacher(hard)
             return lambda: author, author.fingerprint()
         return lambda: cast(Author, self.teacher), self._teacher_fingerprint
+
+    def _asking(self, adapter: Adapter | None) -> dict[str, Any]:
+        return {
+            "engine": self._engine_fingerprint(adapter),
+            "prompts": self.thoughts.hashes(),
+            "sampling": vars(self.thought_sampling),
+        }
 
     @property
     def _inspecting(self) -> dict[str, Any]:

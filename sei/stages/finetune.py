@@ -1,59 +1,78 @@
-"""Finetune: training examples become an adapter.
+"""Train: examples become an adapter (`finetune`), preference pairs a better one (`prefer`, SuperCorrect's second phase).
 
-Place in the flow: training examples -> **adapter** -> outcomes. The work is in `sei.training`; this stage keeps its
-checkpoints in the scratch folder, so a killed run goes on in mid-training, and accounts for examples that do not fit.
+Place in the flow: training examples or pairs -> **adapter** -> outcomes. The work is in `sei.training`; checkpoints and
+reference log-probabilities lie in the scratch folder, so a killed run goes on in mid-training. Rows that do not fit are
+accounted for. Example::
+
+    finetune(examples, "runs/base", Hyperparameters(learning_rate=1e-3), Loop(keep_every=100), scratch=folder, say=print)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from sei.records import Example
-from sei.training.job import train
-from sei.training.module import Hyperparameters
+from sei.records import Example, Pair
+from sei.training.job import Kind, train
+from sei.training.module import Hyperparameters, PreferenceHyperparameters
 from sei.training.run import Loop
 from sei.workspace import Output
+
+Row = TypeVar("Row", Example, Pair)
 
 
 def finetune(
     examples: Sequence[Example],
     model: str,
     hyperparameters: Hyperparameters,
+    loop: Loop,
     *,
-    dtype: str,
-    chat: bool,
-    start: Path | None,
-    revision: str | None,
-    hardware: Mapping[str, Any],
     scratch: Path,
-    loggers: Sequence[Any],
     say: Callable[[str], None],
-    keep_every: int | None = None,
 ) -> Output[Example]:
-    """Train `model` on from adapter `start` (None: a new one). The adapter is the output's files, in PEFT's format.
+    """Train `model` on from `loop.adapter` (None: a new one). The adapter is the output's files, in PEFT's format.
 
-    `hardware` holds `Loop`'s accelerator, devices, strategy, precision and checkpoint_every. `say` receives the
-    self-check: one decoded example with its loss mask. `keep_every`: every so many optimizer steps the adapter as it then
-    is goes to `steps/000100` among the files. The output's records are the examples that fit.
+    `say` receives the self-check: one decoded example with its loss mask. With `loop.keep_every` the adapter as it then
+    was lies in `steps/000100` among the files. The output's records are the examples that fit; the others are rejected
+    as `too_long` or `empty_response`.
     """
-    loop = Loop(
-        revision=revision,
-        adapter=start,
-        chat=chat,
-        dtype=dtype,  # type: ignore[arg-type]
-        keep_every=keep_every,
-        loggers=loggers,
-        **hardware,
-    )
-    result = train("sft", scratch, model, examples, hyperparameters, loop, say=say)
+    return _train("sft", examples, model, hyperparameters, loop, scratch, say)
+
+
+def prefer(
+    pairs: Sequence[Pair],
+    model: str,
+    hyperparameters: PreferenceHyperparameters,
+    loop: Loop,
+    *,
+    scratch: Path,
+    say: Callable[[str], None],
+) -> Output[Pair]:
+    """Train `model` with `loop.adapter` on the pairs, all else as in `finetune`; both are the reference as they come in.
+
+    The output's records are the pairs that were trained on; the others are rejected as `too_long`, `no_preference`,
+    `empty_prompt` or `empty_response`.
+    """
+    return _train("dpo", pairs, model, hyperparameters, loop, scratch, say)
+
+
+def _train(
+    kind: Kind,
+    rows: Sequence[Row],
+    model: str,
+    hyperparameters: Hyperparameters,
+    loop: Loop,
+    scratch: Path,
+    say: Callable[[str], None],
+) -> Output[Row]:
+    result = train(kind, scratch, model, rows, hyperparameters, loop, say=say)
     rejected = result.pop("rejected")
     refused = {item.source_id for item in rejected}
     result.pop("resumed_from_step")  # of this process, not of the result
     return Output(
-        [example for example in examples if example.id not in refused],
-        received=len(examples),
+        [row for row in rows if row.id not in refused],
+        received=len(rows),
         rejected=rejected,
         numbers=result,
         files=scratch / "adapter",

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sei.recipes.kit import Results
+from sei.recipes.results import Results
 from sei.records import ErrorType, Outcome
 from sei.stages.cluster import changes
 from sei.stages.evaluate import Select, accuracy, averages, best_on_test, choose, passes, summarize

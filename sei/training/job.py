@@ -1,6 +1,6 @@
 """Training on one device in this process, on several in processes of its own: `python -m sei.training.job FOLDER`.
 
-Place in the flow: the stages `finetune` and `prefer` call `train`. With several devices Lightning starts its script once
+Place in the flow: `stages.finetune` calls `train`. With several devices Lightning starts its script once
 for each of them. That script must be the training alone, never the whole run, whose other stages would then be repeated
 in every process; so what is to be done is written into a folder, this module is started on it, and its result read. What
 the training says and logs on the way is passed on as it comes. The processes end when the one that asked for them does,
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,48 +58,58 @@ def train(
     the end of its output when a training in other processes fails otherwise.
     """
     loop = dataclasses.replace(loop, checkpoints=folder / "checkpoints", on_check=say)
+    order = _Order(kind, model, rows, hyperparameters, loop)
     devices = device_count(loop.accelerator, loop.devices) * loop.num_nodes
     if devices == 1:
-        return _carry_out(kind, folder, model, rows, hyperparameters, loop)
+        return order.carry_out(folder)
     say(f"training on {devices} devices, in processes of its own")
-    return _in_own_processes(kind, folder, model, rows, hyperparameters, loop, say)
+    return _in_own_processes(order, folder, say)
 
 
-def _carry_out(
-    kind: Kind,
-    folder: Path,
-    model: str,
-    rows: Sequence[Any],
-    hyperparameters: Hyperparameters,
-    loop: Loop,
-) -> dict[str, Any]:
-    if kind == "sft":
-        return train_sft(model, folder / "adapter", rows, hyperparameters, loop)
-    assert isinstance(hyperparameters, PreferenceHyperparameters)
-    return train_dpo(model, folder / "adapter", rows, hyperparameters, loop)
+@dataclass(frozen=True)
+class _Order:
+    """One training: the arguments of `train_sft` or `train_dpo`."""
+
+    kind: Kind
+    model: str
+    rows: Sequence[Any]
+    hyperparameters: Hyperparameters
+    loop: Loop
+
+    def carry_out(self, folder: Path) -> dict[str, Any]:
+        if self.kind == "sft":
+            return train_sft(self.model, folder / "adapter", self.rows, self.hyperparameters, self.loop)
+        assert isinstance(self.hyperparameters, PreferenceHyperparameters)
+        return train_dpo(self.model, folder / "adapter", self.rows, self.hyperparameters, self.loop)
+
+    def write(self, folder: Path) -> None:
+        write_records(folder / "rows.jsonl", self.rows)
+        options = {field.name: getattr(self.loop, field.name) for field in dataclasses.fields(self.loop)}
+        order = {
+            "kind": self.kind,
+            "model": self.model,
+            "hyperparameters": dataclasses.asdict(self.hyperparameters),
+            "options": {name: value for name, value in options.items() if name not in _HERE_ONLY},
+        }
+        write_json(folder / "order.json", order)
+
+    @classmethod
+    def read(cls, folder: Path, relay: _Relay) -> _Order:
+        """What `write` wrote; what the training says and logs goes to `relay`."""
+        order = json.loads((folder / "order.json").read_text(encoding="utf-8"))
+        values = order["hyperparameters"] | {"target_modules": tuple(order["hyperparameters"]["target_modules"])}
+        options = order["options"]
+        paths = {name: Path(options[name]) for name in ("adapter", "checkpoints") if options[name] is not None}
+        loop = Loop(**(options | paths), loggers=[relay], on_check=relay.say)
+        row, settings = (Example, Hyperparameters) if order["kind"] == "sft" else (Pair, PreferenceHyperparameters)
+        return cls(order["kind"], order["model"], read_records(folder / "rows.jsonl", row), settings(**values), loop)
 
 
-def _in_own_processes(
-    kind: Kind,
-    folder: Path,
-    model: str,
-    rows: Sequence[Example] | Sequence[Pair],
-    hyperparameters: Hyperparameters,
-    loop: Loop,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
+def _in_own_processes(order: _Order, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     said, errors, result_file = folder / "said.jsonl", folder / "errors.txt", folder / "result.json"
     for path in (said, errors, result_file):
         path.unlink(missing_ok=True)
-    write_records(folder / "rows.jsonl", rows)
-    options = {field.name: getattr(loop, field.name) for field in dataclasses.fields(loop)}
-    order = {
-        "kind": kind,
-        "model": model,
-        "hyperparameters": dataclasses.asdict(hyperparameters),
-        "options": {name: value for name, value in options.items() if name not in _HERE_ONLY},
-    }
-    write_json(folder / "order.json", order)
+    order.write(folder)
     heard = 0
     with errors.open("w", encoding="utf-8") as stderr:
         command = [sys.executable, "-m", "sei.training.job", str(folder), str(os.getpid())]
@@ -106,12 +117,12 @@ def _in_own_processes(
         try:
             while process.poll() is None:
                 time.sleep(_POLL)
-                heard = _pass_on(said, heard, loop.loggers, say)
+                heard = _pass_on(said, heard, order.loop.loggers, say)
         finally:
             if process.poll() is None:  # this process was interrupted
                 process.terminate()
                 process.wait()
-    _pass_on(said, heard, loop.loggers, say)
+    _pass_on(said, heard, order.loop.loggers, say)
     ended = errors.read_text(encoding="utf-8", errors="replace")
     if process.returncode == _USER_ERROR:
         raise UserError(ended.strip().splitlines()[-1])
@@ -186,16 +197,7 @@ def main(folder: Path, parent: int) -> None:
             raise UserError(
                 f"{folder}: another training is at work here. Wait for it or end it, then start again."
             ) from None
-    order = json.loads((folder / "order.json").read_text(encoding="utf-8"))
-    kind: Kind = order["kind"]
-    values = order["hyperparameters"] | {"target_modules": tuple(order["hyperparameters"]["target_modules"])}
-    options = order["options"]
-    paths = {name: Path(options[name]) for name in ("adapter", "checkpoints") if options[name] is not None}
-    relay = _Relay(folder / "said.jsonl")
-    loop = Loop(**(options | paths), loggers=[relay], on_check=relay.say)
-    rows: Sequence[Any] = read_records(folder / "rows.jsonl", Example if kind == "sft" else Pair)
-    hyperparameters = Hyperparameters(**values) if kind == "sft" else PreferenceHyperparameters(**values)
-    result = _carry_out(kind, folder, order["model"], rows, hyperparameters, loop)
+    result = _Order.read(folder, _Relay(folder / "said.jsonl")).carry_out(folder)
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         result["rejected"] = [item.to_json() for item in result["rejected"]]
         write_json(folder / "result.json", result)

@@ -1,6 +1,6 @@
 """Train: examples become an adapter (`train_sft`), preference pairs turn one into a better one (`train_dpo`).
 
-Place in the flow: `stages.finetune` and `stages.prefer` call these with plain arguments. Interrupted at any moment, the
+Place in the flow: `stages.finetune` calls these with plain arguments. Interrupted at any moment, the
 same call goes on from the newest readable checkpoint and ends with the same weights as a run that was never interrupted.
 
 Example::

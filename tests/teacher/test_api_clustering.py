@@ -9,7 +9,7 @@ import pytest
 from sei.clustering import make_embedder
 from sei.clustering.llm import Llm
 from sei.errors import UserError
-from sei.recipes.kit import ErrorType
+from sei.records import ErrorType
 from sei.teacher.api.client import ApiSettings
 from sei.teacher.api.teacher import ApiTeacher
 from sei.workspace import read_records

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from sei.recipes.kit import Results
+from sei.recipes.results import Results
 from sei.records import ErrorType, Outcome, Verdict
 from sei.stages.evaluate import CheckpointScore
 from sei.tracking import report

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from sei.errors import UserError
 from sei.records import Example, Pair, Rejected
-from sei.stages.prefer import prefer
+from sei.stages.finetune import prefer
 from sei.target.load import adapter_fingerprint, load_target, load_tokenizer
 from sei.training.losses import answer_logps
 from sei.training.module import Hyperparameters, PreferenceHyperparameters, PreferenceModule
@@ -247,21 +247,9 @@ def test_stage_accounts_for_every_pair_and_keeps_adapters(base: Path, adapter: P
         [*pairs(), bad],
         str(base),
         DPO,
-        chat=True,
-        dtype="auto",
-        start=adapter,
-        revision=None,
-        hardware={
-            "accelerator": "cpu",
-            "devices": "auto",
-            "strategy": "auto",
-            "precision": "32-true",
-            "checkpoint_every": 4,
-        },
+        Loop(adapter=adapter, accelerator="cpu", checkpoint_every=4, keep_every=4),
         scratch=tmp_path,
-        loggers=[],
         say=lambda text: None,
-        keep_every=4,
     )
     assert output.received == 13
     assert [one.id for one in output.records] == [one.id for one in pairs()]

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 
-from sei.arithmetic import evaluate, format_number, parse
+from sei.arithmetic import ArithmeticRefused, evaluate, format_number, parse, parse_number
 from sei.steps import split_steps
 from sei.teacher.symbolic.equations import ANNOTATION, is_rounding, read_equations
 from sei.teacher.symbolic.quantities import WORDS, Quantity, read_quantities
@@ -95,6 +95,24 @@ def _article(match: re.Match[str]) -> str:
     number = match[2].lstrip("$").partition(".")[0].replace(",", "")
     vowel = number.startswith("8") or number in ("11", "18") or (number[:2] in ("11", "18") and len(number) == 5)
     return match[1] + ("n" if vowel else "")
+
+
+def inspect_solution(solution: str, stated: str, gold: str) -> list[str]:
+    """What is wrong with a solution and the answer stated behind it, as sentences; [] where gold is no number to check by."""
+    try:
+        answer = parse_number(gold)
+    except ArithmeticRefused:
+        return []
+    faults = []
+    if fault := check_solution(solution, answer):
+        faults.append(f"The steps do not execute to {gold}: {fault.replace('_', ' ')}.")
+    try:
+        reached = parse_number(stated) == answer
+    except ArithmeticRefused:
+        reached = False
+    if not reached:
+        faults.append(f"The answer is {stated or 'missing'}, it should be {gold}.")
+    return faults
 
 
 def check_solution(solution: str, answer: Fraction) -> str | None:

@@ -23,7 +23,7 @@ from sei.steps import split_steps
 from sei.teacher.review import Inspection
 from sei.teacher.symbolic.equations import Equation, flatten, read_equations
 from sei.teacher.symbolic.quantities import read_quantities
-from sei.teacher.symbolic.rewriting import check_solution
+from sei.teacher.symbolic.rewriting import check_solution, inspect_solution
 from sei.templates import Step, ThoughtTemplate, one_line
 
 StepKind = Literal["add", "subtract", "multiply", "divide", "several", "percentage", "unit"]
@@ -182,20 +182,7 @@ def hard_kinds(rates: Mapping[StepKind, tuple[int, int]], *, least: int = 10) ->
 
 def inspect_template(problem: Problem, version: ThoughtTemplate) -> Inspection:
     """Executes a template's steps and holds it against the gold answer; a number in the generalized part is a fault."""
-    faults = []
-    try:
-        answer = parse_number(problem.answer)
-    except ArithmeticRefused:
-        answer = None
-    if answer is not None:
-        if fault := check_solution(version.solution, answer):
-            faults.append(f"The steps do not execute to {problem.answer}: {fault.replace('_', ' ')}.")
-        try:
-            reached = parse_number(version.answer) == answer
-        except ArithmeticRefused:
-            reached = False
-        if not reached:
-            faults.append(f"The answer is {version.answer}, it should be {problem.answer}.")
+    faults = inspect_solution(version.solution, version.answer, problem.answer)
     if re.search(r"[0-9]", version.generalized):
         faults.append("The generalized part holds a number.")
     return Inspection(not faults, tuple(faults))

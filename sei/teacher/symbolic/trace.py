@@ -11,13 +11,12 @@ Example::
 
 from __future__ import annotations
 
-from sei.arithmetic import ArithmeticRefused, parse_number
 from sei.records import Mistake, Rejected, Trace
 from sei.steps import join_steps, split_steps
 from sei.teacher.review import Inspection
 from sei.teacher.symbolic.correct import correct
 from sei.teacher.symbolic.diagnose import diagnose
-from sei.teacher.symbolic.rewriting import check_solution
+from sei.teacher.symbolic.rewriting import inspect_solution
 from sei.templates import make_trace
 
 
@@ -47,15 +46,7 @@ def inspect_trace(mistake: Mistake, version: Trace) -> Inspection | Rejected:
         faults.append(f"The first wrong step is {max(1, diagnosis.step)}, not {version.step}.")
     if not version.cause:
         faults.append("The cause is missing.")
-    answer = parse_number(mistake.gold_answer)  # diagnose has read it before
     right = split_steps(mistake.output)[0][: version.step - 1]
     whole = join_steps([*right, *version.correction.split("\n")], version.answer)
-    if fault := check_solution(whole, answer):
-        faults.append(f"The corrected solution does not execute to {mistake.gold_answer}: {fault.replace('_', ' ')}.")
-    try:
-        reached = parse_number(version.answer) == answer
-    except ArithmeticRefused:
-        reached = False
-    if not reached:
-        faults.append(f"The answer is {version.answer or 'missing'}, it should be {mistake.gold_answer}.")
+    faults += inspect_solution(whole, version.answer, mistake.gold_answer)
     return Inspection(not faults, tuple(faults))
