@@ -13,7 +13,13 @@ import pytest
 
 from sei.data import arithmetic
 from sei.errors import UserError
+from sei.recipes.kit import Kit
 from sei.run import run
+from sei.target.hf import HFEngine
+from sei.target.load import adapter_fingerprint
+from sei.target.tiny import WEIGHTS
+from sei.tracking.display import Display
+from sei.workspace import Workspace
 from tests.test_config import composed
 from tests.test_run import SMALL, gsm8k_row, small, write_jsonl
 
@@ -254,8 +260,8 @@ def test_several_samples_give_pass_at_and_majority_at(base: Path) -> None:
 
 @pytest.mark.parametrize("select", ["validation", "paper", "last"])
 def test_the_chosen_checkpoint_is_the_one_that_is_evaluated(base: Path, select: str) -> None:
-    # a rate so high that later checkpoints are worse: the first is chosen
-    often = ("recipe.training.keep_every=2", "recipe.training.batch_tokens=512", "recipe.training.learning_rate=0.05")
+    # a rate at which later checkpoints are clearly worse: the first is chosen
+    often = ("recipe.training.keep_every=2", "recipe.training.batch_tokens=512", "recipe.training.learning_rate=0.01")
     results = small(base, *FEW, *often, "recipe=cot", f"eval.select={select}", folder=select)
     folder = base / select
     steps = sorted(path.name for path in (folder / "adapter/steps").iterdir())
@@ -272,9 +278,12 @@ def test_the_chosen_checkpoint_is_the_one_that_is_evaluated(base: Path, select: 
     best = max(row["validation"]["accuracy"] for row in found["scores"])
     chosen = next(row for row in found["scores"] if row["validation"]["accuracy"] == best)
     assert found["chosen"] == chosen["step"] != int(steps[-1])
+    assert best > found["scores"][-1]["validation"]["accuracy"]
     assert results["adapter"] == f"adapter/steps/{chosen['step']:06d}"
     assert (folder / results["adapter"] / "adapter_model.safetensors").is_file()
     assert results["validation"] == chosen["validation"]
+    asked = json.loads((folder / "evaluate.after.in_domain.manifest.json").read_text())["parameters"]["engine"]
+    assert asked["adapter"] == adapter_fingerprint(folder / results["adapter"])
     if select == "validation":
         assert found["best_on_test"] is None
         return
@@ -284,6 +293,21 @@ def test_the_chosen_checkpoint_is_the_one_that_is_evaluated(base: Path, select: 
         assert row["best"] == max(of_set)
         assert row["best_three"] == pytest.approx(sum(sorted(of_set)[-3:]) / 3)
         assert results["eval"][name]["after"]["accuracy"] == chosen["tests"][name]["accuracy"]
+
+
+@pytest.mark.parametrize("style", ["plain", "alpaca"])
+def test_another_model_is_asked_as_the_target_is(tmp_path: Path, style: str) -> None:
+    config = composed(
+        *SMALL, "recipe=correction", f"model.style={style}", f"recipe.mistake_sources=[{{kind: hf,path: {WEIGHTS}}}]"
+    )
+    kit = Kit(config, Workspace(tmp_path / "run", tmp_path / "cache"), Display())
+    with kit.other_engine(config.recipe.mistake_sources[0]) as other:
+        target = kit.engine(None)
+        assert isinstance(other, HFEngine)
+        assert isinstance(target, HFEngine)
+        assert other.chat is target.chat is (style != "plain"), "a chat template is left out for both or for none"
+        assert other.batch_size == target.batch_size
+    kit.end()
 
 
 def local_sets(folder: Path) -> dict[str, Path]:
