@@ -36,7 +36,7 @@ from rich.table import Table
 from sei.errors import UserError
 from sei.records import Outcome
 from sei.stages.evaluate import score
-from sei.statistics import Interval, bootstrap_mean, mcnemar, mean_interval, paired_bootstrap, wilson_interval
+from sei.statistics import Interval, mcnemar, mean_interval, paired_bootstrap, shares_interval
 from sei.workspace import read_records
 
 # Overrides that do not make two runs different experiments: these two, which are compared over, and groups that only say
@@ -76,8 +76,8 @@ class Row:
     """One line of `compare.csv`; what a kind of line does not have is empty. Accuracies and differences are in [0, 1].
 
     accuracy: one group on one evaluation set. `after` with its interval `low`, `high` is Student's over seeds, or over
-    items where there is one seed (Wilson's; a bootstrap where items have several samples). `paper` is the paper's figure
-    for `after`, and `remark` says where it stands.
+    items (after Wilson) where there is one seed. `paper` is the paper's figure for `after`, and `remark` says where it
+    stands.
     paired: `difference` is `recipe` minus `against`, bootstrap interval and p.
     share: what else was measured of one group, named in `remark`: its second pass, the checks of its mistakes.
     mcnemar: the same two for one seed, where items have one sample; `only_recipe` and `only_against` count items that one
@@ -453,9 +453,7 @@ def _accuracy_rows(groups: Mapping[str, list[Run]]) -> Iterator[Row]:
             interval: Interval | None = None
             if len(after) == 1:
                 scores = list(next(run.after[eval_set] for run in runs if eval_set in run.after).values())
-                interval = (
-                    wilson_interval(int(sum(scores)), len(items)) if _single(scores) else bootstrap_mean([scores])
-                )
+                interval = shares_interval([scores])
             elif after:
                 interval = mean_interval(after)
             yield Row(

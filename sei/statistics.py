@@ -1,8 +1,8 @@
 """Intervals and paired tests for accuracies.
 
-Place in the flow: evaluation gives each accuracy its Wilson interval, and means over items or over test sets a bootstrap
-interval; `sei.compare` gives means over seeds their Student interval and tests two recipes on the same test items: McNemar
-within one pair of seeds, a bootstrap over items and seeds.
+Place in the flow: evaluation gives each accuracy, and the averages over test sets, an interval after Wilson; `sei.compare`
+gives means over seeds their Student interval and tests two recipes on the same test items: McNemar within one pair of
+seeds, a bootstrap over items and seeds.
 
 Example::
 
@@ -45,8 +45,11 @@ class Effect(NamedTuple):
     p: float
 
 
-def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> Interval:
-    """Accuracy `correct / n` with Wilson's score interval (Wilson 1927, equation for p without continuity correction)."""
+def wilson_interval(correct: float, n: float, confidence: float = 0.95) -> Interval:
+    """Accuracy `correct / n` with Wilson's score interval (Wilson 1927, equation for p without continuity correction).
+
+    An effective number of items need not be whole.
+    """
     if not 0 <= correct <= n or n == 0:
         raise ValueError(f"{correct} correct of {n}: needs 0 <= correct <= n and n > 0")
     from scipy.stats import norm
@@ -72,27 +75,32 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
     return Interval(mean, mean - half, mean + half)
 
 
-def bootstrap_mean(
-    groups: Sequence[npt.ArrayLike], *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """Mean of the groups' means, with the percentile interval of drawing items anew within each group.
+def shares_interval(groups: Sequence[npt.ArrayLike], confidence: float = 0.95) -> Interval:
+    """Mean of the groups' means, each of the same weight, with an interval that has width at 0 and 1 too.
 
-    One group gives the mean over its items; the test sets of an average, or the subjects of a set, are several, each of
-    the same weight. A group whose items are all equal adds no width: the interval does not know what it has not seen.
+    groups: the items' shares in [0, 1], such as right (1) or wrong (0), or pass@k of several samples. One group gives the
+    mean over its items; the test sets of an average, or the subjects of a set, are several. A group of single samples has
+    Wilson's interval; otherwise it is Wilson's for the number of single samples that would vary as much (the effective
+    sample size, Kish 1965). The groups' limits are combined by the recovery of their variances (Zou and Donner 2008).
     """
     if len(groups) == 0 or any(np.size(group) == 0 for group in groups):
         raise ValueError("the mean of no values")
-    generator = np.random.default_rng(seed)
-    arrays = [np.asarray(group, dtype=np.float64) for group in groups]
-    means = np.zeros(resamples)
-    for array in arrays:
-        # Drawing n items is drawing how often each distinct value comes up, which is far less work.
-        values, counts = np.unique(array, return_counts=True)
-        n = int(counts.sum())
-        means += generator.multinomial(n, counts / n, size=resamples) @ values / n
-    mean = math.fsum(float(array.mean()) for array in arrays) / len(groups)
-    low, high = np.quantile(means / len(groups), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(mean, float(low), float(high))
+    found = [_share(np.asarray(group, dtype=np.float64), confidence) for group in groups]
+    mean = math.fsum(one.mean for one in found) / len(found)
+    below = math.hypot(*(one.mean - one.low for one in found)) / len(found)
+    above = math.hypot(*(one.high - one.mean for one in found)) / len(found)
+    return Interval(mean, mean - below, mean + above)
+
+
+def _share(values: npt.NDArray[np.float64], confidence: float) -> Interval:
+    n, mean = len(values), float(values.mean())
+    single = mean * (1 - mean)  # the variance of single samples with this mean
+    if np.isin(values, (0.0, 1.0)).all():
+        return wilson_interval(float(values.sum()), n, confidence)
+    # One item more, as variable as a single sample: few items that happen to be alike do not prove the rest alike.
+    variance = (n * float(values.var()) + single) / (n + 1)
+    effective = n * single / variance
+    return wilson_interval(mean * effective, effective, confidence)
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sei.statistics import bootstrap_mean, mcnemar, mean_interval, paired_bootstrap, wilson_interval
+from sei.statistics import mcnemar, mean_interval, paired_bootstrap, shares_interval, wilson_interval
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 10), (8, 10), (10, 10), (263, 1319), (1, 1)])
@@ -108,22 +108,45 @@ def test_bootstrap_of_equal_outcomes_sees_nothing() -> None:
         paired_bootstrap(np.empty((1, 0)), np.empty((1, 0)))
 
 
-def test_bootstrap_mean_agrees_with_the_standard_error() -> None:
-    values = np.random.default_rng(1).random(1000)
-    interval = bootstrap_mean([values], seed=2)
+def test_shares_of_single_samples_are_wilson() -> None:
+    assert shares_interval([[1, 0, 0, 1, 0]]) == wilson_interval(2, 5)
+    assert shares_interval([[0.0] * 20]) == wilson_interval(0, 20)
+
+
+def test_shares_of_several_samples_agree_with_the_standard_error() -> None:
+    values = np.random.default_rng(1).random(1000)  # variance 1/12, a third of that of single samples
+    interval = shares_interval([values])
     error = values.std() / math.sqrt(1000)
     assert interval.mean == pytest.approx(values.mean())
-    assert interval.low == pytest.approx(values.mean() - 1.96 * error, abs=error / 8)
-    assert interval.high == pytest.approx(values.mean() + 1.96 * error, abs=error / 8)
-    assert interval == bootstrap_mean([values], seed=2) != bootstrap_mean([values], seed=3)
+    assert interval.low == pytest.approx(values.mean() - 1.96 * error, abs=error / 50)
+    assert interval.high == pytest.approx(values.mean() + 1.96 * error, abs=error / 50)
 
 
-def test_bootstrap_mean_gives_every_group_the_same_weight() -> None:
-    large, small = [1.0] * 90 + [0.0] * 10, [0.0, 1.0] * 50
-    interval = bootstrap_mean([large, small])
+def test_shares_that_happen_to_be_alike_keep_a_width() -> None:
+    # 4 items of 1/2: variance (4 * 0 + 1/4) / 5 = 1/20 against 1/4, so they count as 20 single samples
+    assert shares_interval([[0.5] * 4]) == pytest.approx(wilson_interval(10, 20))
+
+
+def test_groups_have_the_same_weight_and_their_limits_are_combined() -> None:
+    large, small = [1.0] * 90 + [0.0] * 10, [1.0] * 3 + [0.0] * 3
+    one, two = wilson_interval(90, 100), wilson_interval(3, 6)
+    interval = shares_interval([large, small])
     assert interval.mean == pytest.approx(0.7)
-    # Standard error of the mean of two independent means: sqrt(0.09 / 100 + 0.25 / 100) / 2 = 0.02915
-    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.02915, rel=0.05)
-    assert bootstrap_mean([[1, 1], [0, 0, 0]]) == (0.5, 0.5, 0.5)
+    # the limits' distances from the means add up in squares, as standard errors do
+    assert interval.low == pytest.approx(0.7 - math.sqrt((0.9 - one.low) ** 2 + (0.5 - two.low) ** 2) / 2)
+    assert interval.high == pytest.approx(0.7 + math.sqrt((one.high - 0.9) ** 2 + (two.high - 0.5) ** 2) / 2)
     with pytest.raises(ValueError, match="no values"):
-        bootstrap_mean([[1.0], []])
+        shares_interval([[1.0], []])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rate", "samples"), [((25, 6, 7, 19, 11, 18, 14), 0.4, 1), ((100,), 0.01, 4), ((200,), 0.6, 8)]
+)
+def test_the_interval_holds_the_truth_as_often_as_it_says(sizes: tuple[int, ...], rate: float, samples: int) -> None:
+    draw = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        groups = [draw.binomial(samples, draw.beta(2 * rate, 2 - 2 * rate, size=n)) / samples for n in sizes]
+        interval = shares_interval(groups)
+        held += interval.low <= rate <= interval.high
+    assert 0.92 <= held / 400 <= 0.985  # 95 % and three standard errors of 400 draws

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from sei import metrics
 from sei.answers import Style, equivalent_many, extract
 from sei.records import Attempt, Outcome, Problem, Verdict, content_id
-from sei.statistics import Interval, bootstrap_mean, mcnemar, wilson_interval
+from sei.statistics import Interval, mcnemar, shares_interval, wilson_interval
 
 Select = Literal["validation", "last", "paper"]
 Figures = dict[str, Any]
@@ -79,8 +79,8 @@ def score(row: Outcome) -> float:
 def accuracy(rows: Sequence[Outcome]) -> Figures:
     """n, correct, accuracy and its 95 % interval. Raises ValueError where there are no rows.
 
-    One sample a problem: Wilson's interval. Several: `accuracy` is their mean, which is pass@1, with a bootstrap over
-    problems; `correct` still counts first samples, like verdicts and error types.
+    One sample a problem: Wilson's interval. Several: `accuracy` is their mean, which is pass@1, with the interval of
+    `shares_interval`; `correct` still counts first samples, like verdicts and error types.
     """
     correct = sum(row.verdict is Verdict.CORRECT for row in rows)
     return {"n": len(rows), "correct": correct} | _interval(_mean([rows]), "accuracy")
@@ -123,8 +123,8 @@ def averages(
 ) -> dict[str, Figures]:
     """Averages over the sets of each domain, and over `all` sets, before and after training.
 
-    `micro` pools the items of all sets, so large sets weigh more; `macro` is the mean of the sets' accuracies, with a bootstrap
-    over the items of each. A domain's sets without outcomes are left out, and so is a domain without any.
+    `micro` pools the items of all sets, so large sets weigh more; `macro` is the mean of the sets' accuracies. A
+    domain's sets without outcomes are left out, and so is a domain without any.
     """
     found: dict[str, Figures] = {}
     for domain, names in {**domains, "all": list(before)}.items():
@@ -253,10 +253,8 @@ def _same(pairs: Sequence[tuple[str, str]], style: Style) -> list[bool]:
 
 
 def _mean(groups: Sequence[Sequence[Outcome]]) -> Interval:
-    """Mean of the groups' accuracies with its interval: Wilson's for one group of single samples, else a bootstrap."""
-    if len(groups) == 1 and all(len(row.votes) <= 1 for row in groups[0]):
-        return wilson_interval(sum(row.verdict is Verdict.CORRECT for row in groups[0]), len(groups[0]))
-    return bootstrap_mean([[score(row) for row in group] for group in groups])
+    """Mean of the groups' accuracies with its interval."""
+    return shares_interval([[score(row) for row in group] for group in groups])
 
 
 def _interval(interval: Interval, name: str) -> Figures:
@@ -264,7 +262,7 @@ def _interval(interval: Interval, name: str) -> Figures:
 
 
 def _sampled(rows: Sequence[Outcome]) -> Figures:
-    """pass@k and maj@k, means over problems with a bootstrap over problems; nothing where a problem has one sample.
+    """pass@k and maj@k, means over problems with their intervals; nothing where a problem has one sample.
 
     k goes up to the smallest number of samples that any problem has. `runs`: the j-th samples of all problems are one run;
     mean and variance (of a sample, n - 1) of the runs' accuracies, as SuperCorrect reports them over 256 runs.
@@ -278,8 +276,8 @@ def _sampled(rows: Sequence[Outcome]) -> Figures:
     for k in metrics.ks(samples):
         passed = [metrics.pass_at_k(len(row.votes), row.votes.count(0), k) for row in rows]
         majority = [metrics.majority_at_k(row.votes, k) for row in rows]
-        found["pass_at"][str(k)] = _interval(bootstrap_mean([passed]), "mean")
-        found["majority_at"][str(k)] = _interval(bootstrap_mean([majority]), "mean") | {
+        found["pass_at"][str(k)] = _interval(shares_interval([passed]), "mean")
+        found["majority_at"][str(k)] = _interval(shares_interval([majority]), "mean") | {
             "exact": all(metrics.is_exact(row.votes, k) for row in rows)
         }
     return found

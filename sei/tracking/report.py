@@ -163,10 +163,8 @@ def _print_plain(console: Console, table: Table) -> None:
 
 
 def _accuracy_table(figures: Mapping[str, Any]) -> Table:
-    several = any("samples" in entry["before"] for entry in figures["eval"].values())
-    intervals = "Wilson, pass@1 of several samples: bootstrap" if several else "Wilson; averages: bootstrap"
     table = _table(
-        f"Accuracy, recipe {figures['recipe']}, seed {figures['seed']} (95 % interval: {intervals})",
+        f"Accuracy, recipe {figures['recipe']}, seed {figures['seed']} (95 % interval: Wilson)",
         "evaluation set",
         numbers=("n", "before", "after", "change"),
     )
@@ -194,7 +192,7 @@ def _sample_tables(figures: Mapping[str, Any]) -> Iterator[Table]:
         runs = (after or before)["runs"]
         spread = f"; accuracy of a run {100 * runs['mean']:.1f}, variance {1e4 * runs['variance']:.2f}"
         table = _table(
-            f"{name}: {before['samples']} samples, % [95 % bootstrap interval]{drawn}{spread}",
+            f"{name}: {before['samples']} samples, % [95 % interval]{drawn}{spread}",
             numbers=("k", "pass@k before", "after", "maj@k before", "after"),
         )
         for k in before["pass_at"]:
