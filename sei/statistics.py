@@ -89,7 +89,7 @@ def shares_interval(groups: Sequence[npt.ArrayLike], confidence: float = 0.95) -
     mean = math.fsum(one.mean for one in found) / len(found)
     below = math.hypot(*(one.mean - one.low for one in found)) / len(found)
     above = math.hypot(*(one.high - one.mean for one in found)) / len(found)
-    return Interval(mean, mean - below, mean + above)
+    return Interval(mean, max(0.0, mean - below), min(1.0, mean + above))  # sums that round beyond the end
 
 
 def _share(values: npt.NDArray[np.float64], confidence: float) -> Interval:
