@@ -16,7 +16,9 @@ import pytest
 from sei.data.overlap import SimilarityFilter
 from sei.errors import UserError
 from sei.recipes import RECIPES
+from sei.records import Rejected
 from sei.run import run
+from sei.teacher.symbolic import SymbolicTeacher
 from tests.test_config import composed
 
 ROOT = Path(__file__).parents[1]
@@ -135,6 +137,25 @@ def test_without_mistakes_the_run_says_so_and_ends_well(
     assert "made no mistakes" in capsys.readouterr().out
     assert results["eval"]["in_domain"]["after"] is None
     assert results["tokens_trained"] == 0
+
+
+def test_a_teacher_that_refuses_everything_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = lambda self, mistakes: [Rejected.make(mistake.id, "refused") for mistake in mistakes]  # noqa: E731
+    monkeypatch.setattr(SymbolicTeacher, "diagnose", refused)
+    few = ("data.train=60", "data.validation=10", "data.test=10", "recipe.training.tokens=1000")
+    results = small(tmp_path, *few, "recipe=correction", folder="correction")
+    said = capsys.readouterr().out
+    assert "diagnoses: nothing is left; why, item by item, is in diagnoses.rejected.jsonl" in said
+    assert "No mistake was corrected: this round adds chains of thought alone." in said
+    assert "mistakes: nothing is left" not in said
+    assert results["ledger"]["diagnoses"]["rejected"].keys() == {"refused"}
+    with pytest.raises(UserError, match="nothing to train on"):
+        small(tmp_path, *few, "recipe=sei", folder="sei")
+    capsys.readouterr()
+    small(tmp_path, *few, "recipe=supercorrect", "eval.diagnose=false", folder="supercorrect")
+    assert "No kind of step stands out as hard in 10 validation problems" in capsys.readouterr().out
 
 
 def test_a_dry_run_shows_plan_and_prompts_and_computes_nothing(

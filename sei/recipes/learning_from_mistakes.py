@@ -30,6 +30,8 @@ def run(kit: Kit) -> Results:
         mistakes, corrections = probe(kit, problems, adapter, round=round)
         if not require_mistakes(mistakes, kit.display):
             break
+        if not corrections:
+            kit.display.note("No mistake was corrected: this round adds chains of thought alone.")
         pairs += kit.correction_rows(corrections, mistakes)
         new = kit.evolve(problems, corrections, mistakes, evolved, round=round)
         if new:

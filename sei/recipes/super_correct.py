@@ -66,6 +66,6 @@ def prefer(kit: ThoughtKit, mistakes: list[Mistake], student: Adapter) -> Adapte
     student_traces = kit.student_thoughts(mistakes, teacher_traces, student_traces, student)
     pairs = kit.pair(mistakes, teacher_traces, student_traces, "thought" if kind == "sft" else kind)
     if not pairs:
-        kit.display.note("No pair is left to train on: see pairs.rejected.jsonl for the reasons.")
+        kit.display.note("No pair to train on: the student is the result.")
         return student
     return kit.imitate(pairs, student) if kind == "sft" else kit.prefer(pairs, student)

@@ -75,7 +75,13 @@ class ThoughtKit(Kit):
         attempts = self.attempt(validation, name="validation.attempts")
         mistakes = self.mine(validation, attempts, name="validation.mistakes")
         diagnoses = self.diagnose(mistakes, name="validation.diagnoses")
-        return hard_kinds(step_rates(validation, mistakes, diagnoses))
+        hard = hard_kinds(step_rates(validation, mistakes, diagnoses))
+        if not hard:
+            self.display.note(
+                f"No kind of step stands out as hard in {len(validation)} validation problems (data.validation): no template "
+                "gets a key."
+            )
+        return hard
 
     def template(self, problems: Sequence[Problem], hard: frozenset[StepKind]) -> list[Template]:
         """The teacher's thought templates, inspected, with a key at every hard step."""

@@ -25,6 +25,8 @@ class Display:
     def stage(self, artifact: Artifact[Any]) -> None:
         """One ledger line: what came in, what went on, what was rejected and why, and how long it took."""
         self.console.print(f"{artifact.stage:<28} {ledger_line(artifact)}", markup=False)
+        if not artifact.records and {item.reason for item in artifact.rejected} - {"correct"}:
+            self.note(f"{artifact.stage}: nothing is left; why, item by item, is in {artifact.stage}.rejected.jsonl")
 
     def note(self, text: str) -> None:
         """Something the user should know, as plain text."""
