@@ -7,7 +7,9 @@ where `dry_run=true`. A plan computes nothing, asks nobody and needs no key; wha
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +28,11 @@ from sei.workspace import NotComputed, Workspace
 
 if TYPE_CHECKING:
     from sei.teacher.api.client import ApiSettings
+    from sei.teacher.api.roles import Job
 
 _SAMPLE = 50  # records whose filled prompts stand for a stage's mean
 _PHRASES_PER_CALL = 100  # as sei.clustering.llm.Llm.batch
+_ATTEMPTS = "attempts by"  # so begin the stages that ask other models than the teacher
 
 
 def check_machine(config: DictConfig) -> None:
@@ -92,9 +96,15 @@ def plan(config: DictConfig, display: Display) -> None:
         text = kit.formats.one_shot(train[0].question, train[0].solution, train[-1].question)
         display.note(f"\nPrompt of stage selected, filled (example and question stand in):\n{_boxed(text)}")
     asked = any(step in recipe.STEPS for step in ("diagnoses", "corrections", "synthetic", "templates"))
+    if asked and config.teacher.kind == "symbolic":
+        display.note("\nTeacher: symbolic; works from arithmetic annotations, sends no prompt, costs nothing.")
+        asked = False
     if asked or api_sources(config):
         mistakes = next((artifact.records for artifact in done.done if artifact.stage == "mistakes"), None)
-        _plan_teacher(config, kit, recipe.STEPS, mistakes, display)
+        calls = _Calls.of(config, kit, mistakes)
+        planned = [*(calls.by_recipe(recipe.STEPS) if asked else ()), *calls.by_sources()]
+        whom = f"Teacher {config.teacher.model}" if asked else "Served models"
+        _show(planned, f"{whom}, first round{'' if mistakes else ': at most'}", config, kit, display)
 
 
 def api_sources(config: DictConfig) -> list[tuple[str, DictConfig]]:
@@ -105,99 +115,159 @@ def api_sources(config: DictConfig) -> list[tuple[str, DictConfig]]:
     return [(name, source) for name in sorted(names) for source in config.recipe[name] if source.kind == "api"]
 
 
-def _plan_teacher(
-    config: DictConfig, kit: Kit, steps: Sequence[str], mistakes: list[Mistake] | None, display: Display
-) -> None:
-    """Calls, tokens and dollars of the first round by stage, and one filled prompt of each.
+@dataclass(frozen=True)
+class _Planned:
+    """What one stage of the first round asks: `calls` calls, of which `jobs` are a sample with one prompt."""
+
+    stage: str
+    jobs: Sequence[Job[Any]]
+    calls: int
+    settings: ApiSettings
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """Counts the calls of the first round.
 
     While the mistakes are not known, every training problem counts as one (so the figures are upper bounds), and gold
     solutions stand in for wrong ones in the prompts.
     """
-    if config.teacher.kind == "symbolic":
-        display.note("\nTeacher: symbolic; works from arithmetic annotations, sends no prompt, costs nothing.")
-        if not api_sources(config):
-            return
-        steps = ()
+
+    config: DictConfig
+    kit: Kit
+    number: int | None  # of mistakes; None: not known yet
+    sample: Sequence[Mistake]
+
+    @classmethod
+    def of(cls, config: DictConfig, kit: Kit, mistakes: Sequence[Mistake] | None) -> _Calls:
+        sample = (mistakes or [_stand_in(problem) for problem in kit.splits.train])[:_SAMPLE]
+        return cls(config, kit, None if mistakes is None else len(mistakes), sample)
+
+    def by_recipe(self, steps: Sequence[str]) -> Iterator[_Planned]:
+        """What the recipe asks the teacher, in the order of the table."""
+        if "diagnoses" in steps:
+            yield from self._mistakes(corrects="corrections" in steps, types="error_types" in steps)
+        if "error_types" in steps:
+            yield from self._types()
+        if "templates" in steps:
+            yield from self._thoughts()
+        if "corrections" in steps and self.config.recipe.evolution.strategy != "none":
+            yield from self._evolution()
+        if "synthetic" in steps:
+            yield from self._synthesis()
+
+    def by_sources(self) -> Iterator[_Planned]:
+        """What served models are asked that make attempts."""
+        for name, source in api_sources(self.config):
+            settings = source_settings(source, self.config.teacher.budget_usd)
+            # asked with the target's prompt, which is about as long as the teacher's
+            calls = len(self.kit.splits.train) * source.samples
+            yield _Planned(f"{_ATTEMPTS} {source.model}, {name}", self._solutions, calls, settings)
+
+    def _asked(self, stage: str, jobs: Sequence[Job[Any]], calls: int) -> _Planned:
+        return _Planned(stage, jobs, calls, api_settings(self.config.teacher))
+
+    @cached_property
+    def _solutions(self) -> list[Job[Any]]:
+        return [self.kit.roles.solve(mistake.question, mistake.id) for mistake in self.sample]
+
+    @cached_property
+    def _diagnoses(self) -> list[Job[Any]]:
+        return [self.kit.roles.diagnose(mistake) for mistake in self.sample]
+
+    @cached_property
+    def _corrections(self) -> list[Job[Any]]:
+        blank = [Diagnosis(mistake.id, mistake.id, 0, "", (), "") for mistake in self.sample]
+        return [self.kit.roles.correct(*pair) for pair in zip(self.sample, blank, strict=True)]
+
+    @property
+    def _attempts(self) -> int:
+        """Attempts at each problem from all sources: so many mistakes it may give."""
+        return sum(source.samples for source in self.config.recipe.mistake_sources)
+
+    def _mistakes(self, *, corrects: bool, types: bool) -> Iterator[_Planned]:
+        each = self._attempts if corrects else 1
+        number = len(self.kit.splits.train) * each if self.number is None else self.number
+        yield self._asked("diagnoses", self._diagnoses, number)
+        if types and self.kit.trains and self.config.eval.diagnose:
+            limit = self.config.eval.limit
+            tested = sum(len(problems[:limit]) for problems in self.kit.splits.tests.values())
+            yield self._asked("diagnoses of test mistakes", self._diagnoses, 2 * tested)
+        if corrects:
+            yield self._asked("corrections", self._corrections, number)
+
+    def _types(self) -> Iterator[_Planned]:
+        clustering, roles = self.config.clustering, self.kit.roles
+        if clustering.kind == "llm":  # as if every mistake had a keyphrase of its own
+            number = len(self.kit.splits.train) if self.number is None else self.number
+            phrases = [
+                f"stand-in keyphrase for the error of mistake {n}" for n in range(min(number, _PHRASES_PER_CALL))
+            ]
+            grouped = -(-number // _PHRASES_PER_CALL)
+            jobs: list[Job[Any]] = [roles.group_phrases(phrases, (), divide=False, sample=0)]
+            yield self._asked("error_types", jobs, grouped + 1)  # the last one merges
+        elif clustering.kind == "hybrid":
+            jobs = [roles.name_type("cluster", ["stand-in keyphrase for an error"] * 12, [])]
+            yield self._asked("error_types", jobs, clustering.max_types + 1)
+
+    def _thoughts(self) -> Iterator[_Planned]:
+        options, splits, roles = self.config.recipe.templates, self.kit.splits, self.kit.roles
+        problems = splits.train
+        taught = round(options.share * len(problems))
+        yield self._asked("templates", [roles.template(problem) for problem in problems[:_SAMPLE]], taught)
+        checked = taught if options.check_share else 0
+        first_set = next(iter(splits.tests.values()))
+        located = len(first_set[: self.config.eval.limit]) if self.config.eval.diagnose else 0
+        traced = len(problems) - taught + checked + located
+        yield self._asked("traces", [roles.trace(mistake, gold=True) for mistake in self.sample], traced)
+        if options.inspector_rounds:  # as if everything were right at the first look
+            looks = [roles.inspect_trace(mistake, _blank_trace(mistake)) for mistake in self.sample]
+            asked = self._asked("inspections", looks, taught + traced)
+            if options.inspector_model:
+                settings = dataclasses.replace(asked.settings, model=options.inspector_model, price=None)
+                asked = dataclasses.replace(asked, settings=settings)
+            yield asked
+
+    def _evolution(self) -> Iterator[_Planned]:
+        evolution = self.config.recipe.evolution
+        probed = evolution.seeds * self._attempts
+        jobs = [self.kit.roles.evolve(mistake.question, mistake.id) for mistake in self.sample]
+        yield self._asked("evolved", jobs, evolution.seeds)
+        yield self._asked("answers of evolved", self._solutions, evolution.seeds * evolution.samples)
+        yield self._asked("diagnoses of evolved", self._diagnoses, probed)
+        yield self._asked("corrections of evolved", self._corrections, probed)
+
+    def _synthesis(self) -> Iterator[_Planned]:
+        synthesis = self.config.recipe.synthesis
+        jobs = [self.kit.roles.synthesize(_request(self.sample, self.config))]
+        yield self._asked("synthetic", jobs, -(-synthesis.budget // synthesis.per_call))
+        if synthesis.verify_samples:
+            yield self._asked("verified", self._solutions, synthesis.budget * synthesis.verify_samples)
+
+
+def _show(planned: Sequence[_Planned], title: str, config: DictConfig, kit: Kit, display: Display) -> None:
+    """Calls, tokens and dollars by stage, and one filled prompt of each."""
     from sei.teacher.api.store import Store
     from sei.teacher.api.teacher import estimate
 
-    roles, settings = kit.roles, api_settings(config.teacher)
-    attempts = sum(source.samples for source in config.recipe.mistake_sources) if "corrections" in steps else 1
-    number = len(kit.splits.train) * attempts if mistakes is None else len(mistakes)
-    sample = (mistakes or [_stand_in(problem) for problem in kit.splits.train])[:_SAMPLE]
-    synthesis = config.recipe.synthesis
-    stages: dict[str, tuple[list[Any], int]] = {}
-    asked: dict[str, ApiSettings] = {}  # stages that do not ask the teacher
-    if "diagnoses" in steps:
-        stages["diagnoses"] = ([roles.diagnose(mistake) for mistake in sample], number)
-    if "error_types" in steps and kit.trains and config.eval.diagnose:
-        tested = sum(len(problems[: config.eval.limit]) for problems in kit.splits.tests.values())
-        stages["diagnoses of test mistakes"] = ([roles.diagnose(mistake) for mistake in sample], 2 * tested)
-    if "corrections" in steps:
-        blank = [Diagnosis(mistake.id, mistake.id, 0, "", (), "") for mistake in sample]
-        stages["corrections"] = ([roles.correct(*pair) for pair in zip(sample, blank, strict=True)], number)
-    clustering = config.clustering
-    if "error_types" in steps and clustering.kind == "llm":  # as if every mistake had a keyphrase of its own
-        phrases = [f"stand-in keyphrase for the error of mistake {n}" for n in range(min(number, _PHRASES_PER_CALL))]
-        stages["error_types"] = (
-            [roles.group_phrases(phrases, (), divide=False, sample=0)],
-            -(-number // _PHRASES_PER_CALL) + 1,
-        )  # the last one merges
-    elif "error_types" in steps and clustering.kind == "hybrid":
-        stages["error_types"] = (
-            [roles.name_type("cluster", ["stand-in keyphrase for an error"] * 12, [])],
-            clustering.max_types + 1,
-        )
-    if "templates" in steps:
-        options, problems = config.recipe.templates, kit.splits.train
-        taught = round(options.share * len(problems))
-        stages["templates"] = ([roles.template(problem) for problem in problems[:_SAMPLE]], taught)
-        checked = taught if options.check_share else 0
-        located = len(next(iter(kit.splits.tests.values()))[: config.eval.limit]) if config.eval.diagnose else 0
-        traced = len(problems) - taught + checked + located
-        stages["traces"] = ([roles.trace(mistake, gold=True) for mistake in sample], traced)
-        if options.inspector_rounds:  # as if everything were right at the first look
-            looks = [roles.inspect_trace(mistake, _blank_trace(mistake)) for mistake in sample]
-            stages["inspections"] = (looks, taught + traced)
-            if options.inspector_model:
-                asked["inspections"] = dataclasses.replace(settings, model=options.inspector_model, price=None)
-    evolution = config.recipe.evolution
-    if "corrections" in steps and evolution.strategy != "none":
-        stages["evolved"] = ([roles.evolve(mistake.question, mistake.id) for mistake in sample], evolution.seeds)
-        stages["answers of evolved"] = (
-            [roles.solve(mistake.question, mistake.id) for mistake in sample],
-            evolution.seeds * evolution.samples,
-        )
-        stages["diagnoses of evolved"] = (stages["diagnoses"][0], evolution.seeds * attempts)
-        stages["corrections of evolved"] = (stages["corrections"][0], evolution.seeds * attempts)
-    if "synthetic" in steps:
-        stages["synthetic"] = ([roles.synthesize(_request(sample, config))], -(-synthesis.budget // synthesis.per_call))
-        if synthesis.verify_samples:
-            solutions = [roles.solve(mistake.question, mistake.id) for mistake in sample]
-            stages["verified"] = (solutions, synthesis.budget * synthesis.verify_samples)
-    table = Table(title=f"Teacher {settings.model}, first round{'' if mistakes else ': at most'}")
+    table = Table(title=title)
     for column in ("stage", "calls", "tokens in", "tokens out", "US dollars", "output length from"):
         table.add_column(column, justify="left" if column in ("stage", "output length from") else "right")
     path = Path(config.cache_dir) / "teacher.sqlite"
     store = Store(path) if path.exists() else None
     total: float | None = 0.0
-    for name, source in api_sources(config):  # asked with the target's prompt, which is about as long as the teacher's
-        stage = f"attempts by {source.model}, {name}"
-        solutions = [roles.solve(mistake.question, mistake.id) for mistake in sample]
-        stages[stage] = (solutions, len(kit.splits.train) * source.samples)
-        asked[stage] = source_settings(source, config.teacher.budget_usd)
-    for stage, (jobs, calls) in stages.items():
-        cost = estimate(jobs, asked.get(stage, settings), roles, calls=calls, store=store)
+    for one in planned:
+        cost = estimate(one.jobs, one.settings, kit.roles, calls=one.calls, store=store)
         total = None if total is None or cost.usd is None else total + cost.usd
         dollars = "no price known" if cost.usd is None else f"{cost.usd:,.2f}"
-        table.add_row(stage, f"{cost.calls:,}", f"{cost.tokens_in:,}", f"{cost.tokens_out:,}", dollars, cost.basis)
+        table.add_row(one.stage, f"{cost.calls:,}", f"{cost.tokens_in:,}", f"{cost.tokens_out:,}", dollars, cost.basis)
     table.add_row("in all", "", "", "", "" if total is None else f"{total:,.2f}", "")
     display.console.print(table)
-    for stage, (jobs, _) in stages.items():
-        if stage.startswith("attempts by"):
+    for one in planned:
+        if one.stage.startswith(_ATTEMPTS):
             continue  # their prompt is that of stage attempts
-        text = "\n\n".join(content for _, content in jobs[0].request.messages)
-        display.note(f"\nPrompt of stage {stage}, filled:\n{_boxed(text)}")
+        text = "\n\n".join(content for _, content in one.jobs[0].request.messages)
+        display.note(f"\nPrompt of stage {one.stage}, filled:\n{_boxed(text)}")
 
 
 def _stand_in(problem: Problem) -> Mistake:
