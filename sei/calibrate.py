@@ -30,6 +30,7 @@ from sei.arithmetic import ArithmeticRefused, evaluate, parse
 from sei.config import CONF, explain_unknown_keys, register, validate
 from sei.data.arithmetic.corrupt import corrupt
 from sei.data.arithmetic.generate import IN_DOMAIN, stories
+from sei.equations import ANNOTATION
 from sei.errors import UserError
 from sei.recipes.kit import Kit
 from sei.recipes.resources import api_settings
@@ -39,7 +40,6 @@ from sei.stages.diagnose import diagnose
 from sei.statistics import wilson_interval
 from sei.steps import join_steps, split_steps
 from sei.teacher.base import Teacher
-from sei.teacher.symbolic.equations import ANNOTATION
 from sei.tracking.display import Display
 from sei.workspace import Output, Workspace
 

@@ -11,11 +11,11 @@ import pytest
 from sei.answers import grade
 from sei.calibrate import Item, annotated_items, arithmetic_items, main, measure, spoil
 from sei.data.sources import load
+from sei.equations import read_equations
 from sei.records import Diagnosis, Problem, Verdict
 from sei.steps import split_steps
 from sei.teacher.api.store import Store
 from sei.teacher.symbolic import SymbolicTeacher
-from sei.teacher.symbolic.equations import read_equations
 from tests.teacher.fault_server import Running
 
 SHARED = Path(__file__).parents[1] / "../shared/data"

@@ -13,7 +13,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import from itself and from the rooms after the arrow.
 ALLOWED = {
     "data": {"answers", "records", "errors", "steps"},
-    "teacher": {"data", "answers", "arithmetic", "records", "errors", "steps", "templates", "prompts", "workspace"},
+    "teacher": {
+        "data",
+        "answers",
+        "arithmetic",
+        "equations",
+        "records",
+        "errors",
+        "steps",
+        "templates",
+        "prompts",
+        "workspace",
+    },
     "clustering": {"records", "errors"},
     "target": {"data", "teacher", "answers", "records", "errors", "steps", "templates", "prompts", "workspace"},
     "training": {"target", "records", "errors", "workspace"},
@@ -25,6 +36,7 @@ ALLOWED = {
         "training",
         "answers",
         "arithmetic",
+        "equations",
         "metrics",
         "records",
         "errors",

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 
 from sei.answers import Style, grade
 from sei.data.overlap import SimilarityFilter
+from sei.equations import read_equations
 from sei.records import ErrorType, Mistake, Problem, Rejected, Synthetic, Verdict, content_id
 from sei.steps import split_steps
 from sei.teacher.base import Draft, Seed, SynthesisRequest, Teacher
-from sei.teacher.symbolic.equations import read_equations
 from sei.workspace import Output
 
 

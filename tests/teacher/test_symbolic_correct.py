@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sei.arithmetic import parse_number
+from sei.equations import read_equations
 from sei.records import Correction, Diagnosis, Mistake, Rejected
 from sei.steps import split_steps
 from sei.teacher.symbolic import SymbolicTeacher
-from sei.teacher.symbolic.equations import read_equations
 
 ATTEMPTS = Path(__file__).parents[2] / "../shared/data/attempts/gsm8k_test_6b.jsonl"
 QUESTION = (

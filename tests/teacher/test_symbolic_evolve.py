@@ -7,11 +7,11 @@ from fractions import Fraction
 import pytest
 
 from sei.data.overlap import SimilarityFilter
+from sei.equations import read_equations
 from sei.records import Problem, Rejected
 from sei.steps import split_steps
 from sei.teacher.base import Draft, Evolver
 from sei.teacher.symbolic import SymbolicTeacher
-from sei.teacher.symbolic.equations import read_equations
 from sei.teacher.symbolic.program import Program, read_program
 from sei.teacher.symbolic.rewriting import check_solution
 

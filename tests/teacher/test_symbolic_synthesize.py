@@ -14,11 +14,11 @@ import pytest
 
 from sei.arithmetic import parse_number
 from sei.data.overlap import SimilarityFilter
+from sei.equations import read_equations
 from sei.records import Rejected
 from sei.steps import split_steps
 from sei.teacher.base import Draft, Seed, SynthesisRequest
 from sei.teacher.symbolic import SymbolicTeacher
-from sei.teacher.symbolic.equations import read_equations
 from sei.teacher.symbolic.program import Program, read_program
 from sei.teacher.symbolic.quantities import read_quantities
 from sei.teacher.symbolic.rewriting import FixedNumber, substitute

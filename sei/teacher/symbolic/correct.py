@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from sei.arithmetic import ArithmeticRefused, format_number, parse_number
+from sei.equations import ANNOTATION, Equation, flatten, read_equations
 from sei.records import Correction, Diagnosis, Mistake, Rejected, content_id
 from sei.steps import join_steps, split_steps
-from sei.teacher.symbolic.equations import ANNOTATION, Equation, flatten, read_equations
 from sei.teacher.symbolic.quantities import read_quantities
 from sei.teacher.symbolic.rewriting import FixedNumber, check_solution, recompute_step
 

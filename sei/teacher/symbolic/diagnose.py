@@ -19,9 +19,9 @@ from fractions import Fraction
 from typing import Literal, get_args
 
 from sei.arithmetic import ArithmeticRefused, evaluate, format_number, parse_number
+from sei.equations import Equation, Flat, flatten, levels, read_equations
 from sei.records import Diagnosis, Mistake, Rejected, content_id
 from sei.steps import split_steps
-from sei.teacher.symbolic.equations import Equation, Flat, flatten, levels, read_equations
 from sei.teacher.symbolic.quantities import Quantity, read_quantities
 from sei.teacher.symbolic.routes import Routes, Supports
 

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from sei.arithmetic import ArithmeticRefused, evaluate, format_number, parse, parse_number
+from sei.equations import ANNOTATION, is_rounding, read_equations
 from sei.steps import split_steps
-from sei.teacher.symbolic.equations import ANNOTATION, is_rounding, read_equations
 from sei.teacher.symbolic.quantities import WORDS, Quantity, read_quantities
 
 _PLAIN_NUMBER = re.compile(r"(?<![\d.])(?:\d[\d,]*(?:\.\d+)?|\.\d+)")

@@ -19,7 +19,7 @@ from fractions import Fraction
 from itertools import combinations
 
 from sei.arithmetic import ArithmeticRefused, Expression, Negative, Number, Operation, evaluate, numbers
-from sei.teacher.symbolic.equations import Equation, flatten, levels
+from sei.equations import Equation, flatten, levels
 from sei.teacher.symbolic.quantities import Quantity
 
 _MAX_TERMS, _MAX_FACTORS = 8, 6

@@ -18,10 +18,10 @@ from fractions import Fraction
 from typing import Literal, get_args
 
 from sei.arithmetic import ArithmeticRefused, parse_number
+from sei.equations import Equation, flatten, read_equations
 from sei.records import Diagnosis, Mistake, Problem, Rejected
 from sei.steps import split_steps
 from sei.teacher.review import Inspection
-from sei.teacher.symbolic.equations import Equation, flatten, read_equations
 from sei.teacher.symbolic.quantities import read_quantities
 from sei.teacher.symbolic.rewriting import check_solution, inspect_solution
 from sei.templates import Step, ThoughtTemplate, one_line

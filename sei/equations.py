@@ -1,8 +1,8 @@
 """The equations of a solution: what each step computes, what it claims, and the operands it uses.
 
-Place in the flow: `diagnose` compares the equations of a wrong solution with those of the gold one, `correct` and
-`synthesize` check by them that what they wrote is true. Annotations (`<<3*4=12>>`) are read first; where a step has
-none, plain `3 boxes * 4 = 12` is read from its words.
+Place in the flow: the symbolic teacher compares the equations of a wrong solution with those of the gold one, and checks by
+them that what it wrote is true; so does the synthesis stage for any teacher. Annotations (`<<3*4=12>>`) are read first;
+where a step has none, plain `3 boxes * 4 = 12` is read from its words.
 
 Example::
 
