@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from sei.arithmetic import evaluate, parse, parse_number
+from sei.data.arithmetic.corrupt import corrupt
+from sei.data.arithmetic.generate import IN_DOMAIN, stories
 from sei.records import Diagnosis, Mistake, Rejected
-from sei.steps import split_steps
+from sei.steps import join_steps, split_steps
 from sei.teacher.symbolic import KINDS, SymbolicTeacher
 
 ATTEMPTS = Path(__file__).parents[2] / "../shared/data/attempts/gsm8k_test_6b.jsonl"
@@ -141,10 +147,24 @@ def test_a_wrong_operation_computed_wrongly_has_two_keyphrases() -> None:
     assert "miscalculated" in diagnosis.keyphrases[1]
 
 
-def test_explanation_names_step_and_numbers() -> None:
+def test_an_explanation_names_the_wrong_calculation_and_the_right_one() -> None:
     diagnosis = diagnose(PENS, PENS_GOLD, "3*12=<<3*12=36>>36\n36+6=<<36+6=42>>42\n42*2=<<42*2=84>>84\n#### 84")
-    assert diagnosis.explanation.startswith("Step 2 computes 36+6 = 42")
-    assert "36-6 = 30" in diagnosis.explanation
+    assert diagnosis.explanation == "36+6 is the wrong calculation: for what is left it takes 36-6, that is 30."
+
+
+def test_no_explanation_says_anything_false_or_the_number_of_its_step() -> None:
+    random = Random(0)
+    kinds = Counter()
+    for story in islice(stories(IN_DOMAIN, "train", "explained"), 300):
+        wrong = corrupt(story, random)
+        diagnosis = diagnose(story.question, story.solution, join_steps(wrong.lines, str(wrong.answer)))
+        kinds[diagnosis.kind] += 1
+        assert not re.search(r"step \d", diagnosis.explanation, re.IGNORECASE)
+        said = re.findall(r"([\d(][\d.+*/()-]*[\d)])(?: =|, that is| is) (\d[\d.,]*\d|\d)", diagnosis.explanation)
+        assert said or diagnosis.kind in ("extra_step", "answer_not_last_result"), diagnosis.explanation
+        for expression, value in said:
+            assert evaluate(parse(expression)) == parse_number(value), diagnosis.explanation
+    assert len(kinds) > 2
 
 
 def test_what_cannot_be_treated_is_named() -> None:

@@ -4,6 +4,9 @@ Place in the flow: mistake -> diagnosis, without a language model. The equations
 against the gold program: a step whose value a right solution may pass through (see `routes`) is right; the first
 other one is the mistake, and the gold equation most like it tells which operand or operation should have stood there.
 
+Targets are trained on explanations, so these say nothing false: no equation of the wrong solution is repeated with its
+result. Neither do they give the step's number, which stands beside them and which an ablation takes away (docs/lema.md).
+
 Example::
 
     diagnose(mistake).kind      # "wrong_operation"
@@ -272,10 +275,8 @@ class _Comparison:
         return "a total" if gold and gold is self.gold[-1] else "an intermediate amount"
 
     def _miswritten(self, equation: Equation) -> _Finding:
-        explanation = (
-            f"Step {equation.step} computes {equation.text} = {equation.claimed_text} "
-            f"and then goes on with {format_number(equation.written)}."
-        )
+        written = format_number(equation.written)
+        explanation = f"{equation.text} is {equation.claimed_text}, but the text goes on with {written}."
         return _Finding(
             equation.step, "arithmetic_slip", ("copies a computed result wrongly into the text",), explanation
         )
@@ -285,7 +286,7 @@ class _Comparison:
         off = equation.claimed - equation.value
         if 0 < abs(off) < 1:
             phrase = f"rounds or cuts off the result of a {operation.noun}"
-            explanation = f"Step {equation.step} rounds {equation.text}, which is {format_number(equation.value)}."
+            explanation = f"The result is rounded: {equation.text} is {format_number(equation.value)}."
             return _Finding(equation.step, "unit_or_rounding", (phrase,), explanation)
         size = "decimals" if any(value.denominator != 1 for value in equation.operands) else self._size(equation)
         how = ""
@@ -294,8 +295,7 @@ class _Comparison:
         elif abs(off) in (1, 10, 100):
             how = ", off by a carry"
         phrase = f"{operation.noun} of {size} miscalculated{how}"
-        worth = format_number(equation.value)
-        explanation = f"Step {equation.step} says {equation.text} = {equation.claimed_text}, but it is {worth}."
+        explanation = f"The result is wrong: {equation.text} is {format_number(equation.value)}."
         return _Finding(equation.step, "arithmetic_slip", (phrase,), explanation)
 
     @staticmethod
@@ -322,10 +322,8 @@ class _Comparison:
         )
         goal = self._goal(equation.step, gold)
         kind, phrases = self._classify(index, equation, mine, gold, flat, goal, reached)
-        explanation = (
-            f"Step {equation.step} computes {equation.text} = {format_number(equation.claimed)}, but for {goal} "
-            f"it takes {gold.text} = {format_number(gold.claimed)}."
-        )
+        right = format_number(gold.claimed)
+        explanation = f"{equation.text} is the wrong calculation: for {goal} it takes {gold.text}, that is {right}."
         return _Finding(equation.step, kind, tuple(dict.fromkeys(phrases)), explanation)
 
     def _culprit(self, equation: Equation) -> Flat:
@@ -511,7 +509,7 @@ class _Comparison:
         name = self._name(others[0], self.equations[: index + 1], self.steps[extra.step - 1]) if others else "itself"
         phrase = f"goes on after the answer and {operation.verb} {name}"
         answer = format_number(self.answer)
-        explanation = f"The answer {answer} stood already before step {extra.step}, which goes on with {extra.text}."
+        explanation = f"The answer {answer} stood already before this step, which goes on with {extra.text}."
         return _Finding(extra.step, "extra_step", (phrase,), explanation)
 
     def _judge_end(self) -> _Finding:
@@ -530,8 +528,8 @@ class _Comparison:
         many = "several steps early" if len(missing) > 2 else "early"
         phrase = f"stops {many}, before {operations[-1].gerund} {names[0]} to find {goal}"
         explanation = (
-            f"All steps are right, but after step {last.step} the solution still needs "
-            f"{'; '.join(f'{equation.text} = {format_number(equation.claimed)}' for equation in missing[-3:])}."
+            "All steps so far are right, but it still takes "
+            f"{'; '.join(f'{equation.text}, that is {format_number(equation.claimed)}' for equation in missing[-3:])}."
         )
         return _Finding(last.step, "missing_step", (phrase,), explanation)
 
@@ -556,7 +554,7 @@ class _Comparison:
             phrase = "final answer is not the last computed result"
         kind: Kind = "unit_or_rounding" if "rounded" in phrase else "answer_not_last_result"
         result = format_number(last.claimed)
-        explanation = f"The steps end with {last.text} = {result}, but the answer line says {self.answer_text!r}."
+        explanation = f"The steps end with {result}, but the answer line says {self.answer_text!r}."
         return _Finding(last.step, kind, (phrase,), explanation)
 
     def _no_work(self) -> _Finding:
