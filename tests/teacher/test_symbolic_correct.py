@@ -57,10 +57,12 @@ def test_gold_steps_follow_in_the_students_signs() -> None:
     assert result.solution.splitlines()[0] == "Pens: 3 x 12 = <<3*12=36>>36"
 
 
-def test_a_solution_that_stopped_early_is_continued() -> None:
-    result = corrected("Pens: 3*12=<<3*12=36>>36\nLeft: 36-6=<<36-6=30>>30\n#### 30")
+def test_a_solution_that_stopped_early_is_continued_and_its_last_step_said_otherwise() -> None:
+    """The last step computes rightly, but its words call the result the answer."""
+    result = corrected("Pens: 3*12=<<3*12=36>>36\nSo they are worth 36-6=<<36-6=30>>30\n#### 30")
     assert isinstance(result, Correction)
-    assert result.steps == ("Left: 36-6=<<36-6=30>>30", "They are worth 30*2=$<<30*2=60>>60.")
+    assert result.step == 2
+    assert result.steps == ("Ann has 36-6=<<36-6=30>>30 left.", "They are worth 30*2=$<<30*2=60>>60.")
 
 
 def test_a_gold_solution_that_does_not_execute_is_refused() -> None:
@@ -91,7 +93,10 @@ def test_all_real_corrections_execute() -> None:
         mistake = by_id[result.mistake_id]
         steps, answer = split_steps(result.solution)
         assert answer == mistake.gold_answer
-        assert steps == [*split_steps(mistake.output)[0][: result.step - 1], *result.steps]
+        own = split_steps(mistake.output)[0]
+        assert steps == [*own[: result.step - 1], *result.steps]
+        if diagnoses[mistake.id].kind != "answer_not_last_result":
+            assert result.steps[:1] != tuple(own[result.step - 1 : result.step]), "the step named wrong is not repeated"
         equations = read_equations(steps)
         assert all(equation.holds for equation in equations)
         assert equations[-1].claimed == parse_number(mistake.gold_answer)

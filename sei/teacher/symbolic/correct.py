@@ -43,6 +43,8 @@ def correct(mistake: Mistake, diagnosis: Diagnosis) -> Correction | Rejected:
     for new_steps in _candidates(mistake, diagnosis, steps, first, gold_steps, answer):
         whole = join_steps([*steps[: first - 1], *new_steps], mistake.gold_answer)
         reason = check_solution(whole, answer) or ""
+        if not reason and new_steps[:1] == steps[first - 1 : first] and diagnosis.kind != "answer_not_last_result":
+            reason = "repeats_the_wrong_step"
         if not reason and new_steps:
             return Correction(
                 id=content_id("correction", mistake.id, first, new_steps),
@@ -68,9 +70,10 @@ def _candidates(
     def remainder(done: Sequence[str]) -> list[str]:
         return [style.apply(step) for step in _still_needed(gold, gold_steps, read_equations(done), stated)]
 
-    if diagnosis.kind in ("answer_not_last_result", "missing_step") and first == len(steps):
-        yield [*steps[first - 1 :], *remainder(steps)]  # the last step is right, only the rest is missing
-    if diagnosis.step:
+    if diagnosis.kind == "answer_not_last_result" and first == len(steps):
+        yield [steps[-1], *remainder(steps)]  # the last step is right, what was made of it is not
+    # A last step that stops too early computes rightly, but its words call the result the answer: gold's words replace it.
+    if diagnosis.step and diagnosis.kind != "missing_step":
         for repaired in _repairs(steps, first, gold):
             yield repaired
             yield [repaired[0], *remainder([*steps[: first - 1], repaired[0]])]

@@ -528,7 +528,7 @@ class _Comparison:
         many = "several steps early" if len(missing) > 2 else "early"
         phrase = f"stops {many}, before {operations[-1].gerund} {names[0]} to find {goal}"
         explanation = (
-            "All steps so far are right, but it still takes "
+            "This result is not the answer yet: it takes "
             f"{'; '.join(f'{equation.text}, that is {format_number(equation.claimed)}' for equation in missing[-3:])}."
         )
         return _Finding(last.step, "missing_step", (phrase,), explanation)
