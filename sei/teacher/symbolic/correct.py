@@ -43,8 +43,6 @@ def correct(mistake: Mistake, diagnosis: Diagnosis) -> Correction | Rejected:
     for new_steps in _candidates(mistake, diagnosis, steps, first, gold_steps, answer):
         whole = join_steps([*steps[: first - 1], *new_steps], mistake.gold_answer)
         reason = check_solution(whole, answer) or ""
-        if not reason and new_steps[:1] == steps[first - 1 : first] and diagnosis.kind != "answer_not_last_result":
-            reason = "repeats_the_wrong_step"
         if not reason and new_steps:
             return Correction(
                 id=content_id("correction", mistake.id, first, new_steps),
