@@ -37,8 +37,7 @@ TIMEOUT_S = 5.0  # CPU seconds for one pair; math-verify's own default
 MEMORY_MB = 1024  # address space of one worker; sympy and math-verify need about 250
 
 _MAX_MATH = 2000  # characters; longer "answers" are whole solutions in a box
-_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_GOLD_MARKER = re.compile(r"(?:.*####|A:|Answer:)\s*", re.DOTALL)
+_GOLD_MARKER = re.compile(r".*(?:####|^A:|^Answer:)\s*", re.DOTALL | re.MULTILINE)
 _GOLD_LETTER = re.compile(r"\(?([A-J])(?:\)|(?=[\s.:])|$)[\s.:]*(.*)", re.DOTALL)
 
 
@@ -157,9 +156,9 @@ def _gold_number(gold: str) -> Fraction | None:
 def _readings(answer: str) -> tuple[Fraction | None, ...]:
     """The values an answer may stand for: `2 million` is 2,000,000, or 2 where the question counts in millions."""
     amount, _, scale = answer.rpartition(" ")
-    if scale in _SCALES:
+    if scale in latex.SCALES:
         base = numeric.value(amount)
-        return () if base is None else (base, base * _SCALES[scale])
+        return () if base is None else (base, base * latex.SCALES[scale])
     return (numeric.value(answer),)
 
 

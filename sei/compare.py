@@ -427,7 +427,8 @@ def _paper(run: Run, eval_set: str, second_pass: bool = False) -> tuple[float | 
     """The paper's accuracy for this job in [0, 1] and where it stands, from the run's `expected`.
 
     An entry has model, recipe, set, accuracy (percent) and source. It is about the method as it is; one about an
-    ablation names it (`ablation: without_step`). Raises UserError for an entry that lacks what it is matched by.
+    ablation names it (`ablation: without_step`), one about models trained on certain data names these (`data: gsm8k`).
+    Raises UserError for an entry that lacks what it is matched by.
     """
     for entry in run.composed("expected") or ():
         if not isinstance(entry, Mapping) or not {"model", "recipe", "set", "accuracy"} <= entry.keys():
@@ -435,6 +436,9 @@ def _paper(run: Run, eval_set: str, second_pass: bool = False) -> tuple[float | 
                 f"{run.folder}/config.yaml: expected has {entry!r}; an entry needs model, recipe, set, accuracy"
             )
         about = (entry["model"], entry["recipe"], entry["set"], entry.get("ablation"), entry.get("second_pass", False))
+        data = (run.composed("data") or {}).get("kind")
+        if entry.get("data", data) != data:
+            continue
         if about == (run.model, run.recipe, eval_set, run.settings.get("ablation"), second_pass):
             return entry["accuracy"] / 100, f"paper: {entry.get('source', 'source not given')}"
     return None, ""

@@ -525,6 +525,14 @@ def validate(config: DictConfig) -> None:
         problems.append(
             f"eval.samples={config.eval.samples} at eval.temperature=0 gives the same answer each time: set a temperature"
         )
+    phases = _PHASES if config.recipe.name == "supercorrect" else ("recipe.training",)
+    keeps = [f"{phase}.keep_every" for phase in phases]
+    if config.eval.select == "paper" and all(OmegaConf.select(config, key) is None for key in keeps):
+        problems.append(
+            f"eval.select=paper reports the best of several checkpoints, but none is kept: set {' or '.join(keeps)}"
+        )
+    if problem := _unworked(config):
+        problems.append(problem)
     problems += _evaluation_sets(config)
     problems += [complaint for phase in _PHASES for complaint in _phase(config, phase)]
     for key in (
@@ -662,12 +670,32 @@ def _sources(config: DictConfig, name: str) -> list[str]:
             problems.append(f"{place}: kind={source.kind} needs a path")
         if source.kind == "recorded" and source.path and not Path(source.path).is_file():
             problems.append(f"{place}.path={source.path}: no such file")
+        if source.kind == "hf" and Path(source.path or "").is_absolute() and not Path(source.path).is_dir():
+            problems.append(f"{place}.path={source.path}: no such folder")
         if source.kind == "api" and not source.model:
             problems.append(f"{place}.model: name the model that the endpoint serves")
     return problems
 
 
 SOURCE_KINDS = ("target", "hf", "recorded", "api")
+
+
+def _unworked(config: DictConfig) -> str | None:
+    """Why there would be no chains of thought to train on: a data set of bare answers, and no source of right paths."""
+    from sei.data.sources import SOURCES
+
+    data, recipe = config.data.kind, config.recipe
+    if (
+        data in SOURCES
+        and not SOURCES[data].worked
+        and recipe.name in ("cot", "correction")
+        and not recipe.path_sources
+    ):
+        return (
+            f"data={data} has answers but no worked solutions: name who writes them, such as "
+            "recipe.path_sources=[{kind: target, samples: 4, temperature: 0.7}]"
+        )
+    return None
 
 
 def _evaluation_sets(config: DictConfig) -> list[str]:

@@ -80,7 +80,7 @@ def plan(config: DictConfig, display: Display) -> None:
     kit = Kit(config, done, display)
     recipe = RECIPES[config.recipe.name]
     train, tests = kit.splits.train, kit.splits.tests
-    sizes = ", ".join(f"{name} {len(problems):,}" for name, problems in tests.items())
+    sizes = ", ".join(f"{name} {len(problems[: config.eval.limit]):,}" for name, problems in tests.items())
     display.note(f"Plan: recipe {config.recipe.name}, model {config.model.name}, teacher {config.teacher.name}")
     display.note(f"Problems: train {len(train):,}; tests: {sizes or 'none'}\n")
     display.note("Stages already in the cache:")

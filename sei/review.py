@@ -188,7 +188,7 @@ def _read_marks(file: Path) -> tuple[list[str], dict[str, str]]:
     for identity, mark in marks.items():
         if identity not in ids:
             raise UserError(f"{file}: it marks {identity}, which is not among its sampled ids.")
-        if mark not in MARKS:
+        if not isinstance(mark, str) or mark not in MARKS:
             raise UserError(f"{file}: mark {mark!r} of {identity} is none of {', '.join(MARKS)}.")
     return ids, marks
 

@@ -93,3 +93,28 @@ def test_agrees_with_every_label_of_the_real_attempts() -> None:
 
 def _problem(answer: str) -> Problem:
     return Problem.make(question="How many?", answer=answer, solution="", source="test")
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("The best answer choice is (B).", "correct"),
+        ("The correct answer would be (B).", "correct"),
+        ("So the answer must be B.", "correct"),
+        ("The answer is probably (B).", "correct"),
+        ("The answer is (b).", "correct"),
+        ("The answer, after all that, is (B).", "correct"),
+        ("The answer is (B), since (A) is too small.", "correct"),
+        ("The answer is (A) or (B).", "wrong"),
+        ("The answer is A and B.", "wrong"),
+        ("The answer is (A), (B) is too small.", "wrong"),
+    ],
+)
+def test_how_a_choice_is_said(output: str, expected: str) -> None:
+    assert answers.grade(output, "(B) garage", "choice") == expected
+
+
+@pytest.mark.parametrize("gold", ["2+3=5\nA: 18", "2+3=5\n#### 18", "Answer: 18", "18"])
+def test_a_gold_solution_stands_for_its_answer(gold: str) -> None:
+    assert answers.grade("#### 18", gold) == "correct"
+    assert answers.grade("#### 5", gold) == "wrong"

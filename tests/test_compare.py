@@ -203,7 +203,7 @@ def test_runs_that_differ_without_saying_so_are_named(make_run: MakeRun, tmp_pat
 def test_the_papers_figure_stands_beside_the_measured_one(make_run: MakeRun, tmp_path: Path) -> None:
     entry = {"model": "tiny", "recipe": "correction", "set": "test", "accuracy": 54.1, "source": "LeMa table 1"}
     narrow = {**entry, "accuracy": 51.5, "source": "LeMa table 4", "ablation": "without_step"}
-    others = [{**entry, key: "other", "accuracy": 1} for key in ("model", "recipe", "set")]
+    others = [{**entry, key: "other", "accuracy": 1} for key in ("model", "recipe", "set", "data")]
     expected = [*others, narrow, entry]
     make_run("correction", 1, "1110", overrides=("expected=[]",), config=variant(expected=[]))
     make_run("correction", 0, "1110", overrides=('ablation="null"',), config=variant(expected=expected))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 import time
@@ -193,3 +194,28 @@ def test_the_70b_model_is_refused_at_once_with_what_is_missing(tmp_path: Path) -
     for part in ("llama2-70b", "GiB of GPU memory", "HF_TOKEN", "model=tiny"):
         assert part in out.stderr
     assert "Traceback" not in out.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("eval.select=paper",), r"eval\.select=paper .* none is kept: set recipe\.training\.keep_every$"),
+        (
+            ("recipe=supercorrect", "eval.select=paper"),
+            r"recipe\.training\.keep_every or recipe\.preference\.keep_every",
+        ),
+        (
+            ("recipe=correction", "recipe.mistake_sources=[{kind: hf, path: /no/where}]"),
+            r"path=/no/where: no such folder",
+        ),
+        (("recipe=cot", "data=csqa"), r"data=csqa has answers but no worked solutions"),
+    ],
+)
+def test_what_would_do_nothing_or_fail_late_is_refused(overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=re.compile(message, re.MULTILINE)):
+        validate(composed(*overrides))
+
+
+def test_paths_make_up_for_answers_without_solutions() -> None:
+    validate(composed("recipe=cot", "data=csqa", "recipe.path_sources=[{kind: target, samples: 2, temperature: 0.7}]"))
+    validate(composed("eval.select=paper", "recipe.training.keep_every=10"))

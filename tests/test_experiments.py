@@ -90,7 +90,7 @@ def test_expected_figures_name_models_recipes_and_sets_that_exist(experiment: st
     models = {path.stem for path in (ROOT / "conf/model").glob("*.yaml")}
     recipes = {path.stem for path in (ROOT / "conf/recipe").glob("*.yaml")}
     for row in config.expected:
-        assert set(row) <= {"model", "recipe", "set", "accuracy", "source", "ablation", "second_pass"}
+        assert set(row) <= {"model", "recipe", "set", "accuracy", "source", "ablation", "second_pass", "data"}
         assert row.model in models
         assert row.recipe in recipes
         assert row.set in SOURCES

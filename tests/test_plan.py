@@ -63,6 +63,19 @@ def test_evolved_problems_are_solved_probed_and_corrected(tmp_path: Path, capsys
     }
 
 
+def test_the_plan_counts_the_items_that_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = (
+        "recipe=cot",
+        "data.train=40",
+        "data.validation=5",
+        "eval.limit=7",
+        f"cache_dir={tmp_path}",
+        "dry_run=true",
+    )
+    run(composed(*overrides), tmp_path / "run", overrides)
+    assert "evaluation on in_domain 7, out_of_domain 7" in capsys.readouterr().out
+
+
 def test_a_gpu_that_is_not_there_and_a_key_that_is_not_set_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UserError, match=r"engine\.device=cuda:1: this machine has no GPU"):

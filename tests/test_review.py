@@ -129,6 +129,8 @@ def test_marks_that_fit_nothing_are_refused(tmp_path: Path) -> None:
         review.summary(tmp_path, marks_file(tmp_path, [ids[0], "c-other"], {ids[0]: "good"}))
     with pytest.raises(UserError, match="none of its 3 corrections is marked"):
         review.summary(tmp_path, marks_file(tmp_path, ids, {}))
+    with pytest.raises(UserError, match=r"mark \['good'\] of c0fine is none of"):
+        review.summary(tmp_path, marks_file(tmp_path, ids, {ids[0]: ["good"]}))
     with pytest.raises(UserError, match="mark 'fair' of c0fine is none of excellent, good, poor"):
         review.summary(tmp_path, marks_file(tmp_path, ids, {ids[0]: "fair"}))
     with pytest.raises(UserError, match="marks c1fine, which is not among"):

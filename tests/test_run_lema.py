@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -256,6 +257,42 @@ def test_several_samples_give_pass_at_and_majority_at(base: Path) -> None:
     votes = [row["votes"] for row in rows(base / "samples", "outcomes.jsonl") if row["eval_set"] == "in_domain"]
     right = sum(vote.count(0) for vote in votes) / 60
     assert results["eval"]["in_domain"]["after"]["accuracy"] == pytest.approx(right)
+
+
+def test_a_recorded_correction_is_one_row_in_every_round(base: Path) -> None:
+    path = other_model(base / "rounds.jsonl")
+    sources = f"recipe.mistake_sources=[{{kind: recorded,path: {path}}}]"
+    small(base, *FEW, "recipe=correction", "recipe.rounds=2", sources, folder="recorded_rounds")
+    counts = [
+        Counter(row["id"] for row in rows(base / "recorded_rounds", f"{name}.jsonl") if row["kind"] == "correction")
+        for name in ("adapter", "adapter.round2")
+    ]
+    assert len(counts[0]) > 20
+    assert counts[0] == counts[1]
+    assert set(counts[1].values()) == {1}
+
+
+def test_bare_answers_are_no_chains_of_thought(tmp_path: Path) -> None:
+    stems = [f"Where are {n} cars kept?" for n in range(12)]
+    choices = {"label": ["A", "B"], "text": ["a garage", "a cup"]}
+    asked = [{"id": f"q{n}", "question": stem, "choices": choices, "answerKey": "A"} for n, stem in enumerate(stems)]
+    (tmp_path / "csqa").mkdir()
+    write_jsonl(tmp_path / "csqa/train.jsonl", *asked[:9])
+    write_jsonl(tmp_path / "csqa/test.jsonl", *asked[9:])
+    config = composed(
+        "recipe=cot",
+        "data=csqa",
+        f"data.path={tmp_path / 'csqa'}",
+        "data.validation=2",
+        "data.overlap.rouge=null",
+        "data.overlap.ngram=null",
+        "trainer=none",
+    )
+    kit = Kit(config, Workspace(tmp_path / "run", tmp_path / "cache"), Display())
+    assert len(kit.problems) == 7
+    assert kit.thought_rows(kit.problems) == []
+    evolved = dataclasses.replace(kit.problems[0], id="evolved", source="evolved")
+    assert [row.parents for row in kit.thought_rows([*kit.problems, evolved])] == [("evolved",)]
 
 
 @pytest.mark.parametrize("select", ["validation", "paper", "last"])

@@ -68,6 +68,7 @@ class Source:
     hub: Hub | None
     download: str  # what to put into a local folder instead, for people without the hub
     has_train: bool = False
+    worked: bool = True  # whether solutions show how the answer is found
     files: dict[str, tuple[str, ...]] = field(
         default_factory=lambda: {"train": ("train.jsonl",), "test": ("test.jsonl",)}
     )
@@ -126,6 +127,11 @@ def hold_out(problems: list[Problem], count: int, seed: int) -> tuple[list[Probl
     train = [problem for index, problem in enumerate(problems) if index not in held]
     validation = [_with_split(problems[index], "validation") for index in sorted(held)]
     return train, validation
+
+
+def is_worked(problem: Problem) -> bool:
+    """Whether the problem's solution shows how the answer is found, rather than naming it."""
+    return problem.source not in SOURCES or SOURCES[problem.source].worked
 
 
 def difficulty(problem: Problem) -> int:
@@ -456,6 +462,7 @@ SOURCES: dict[str, Source] = {
         ),
         "train_rand_split.jsonl and dev_rand_split.jsonl of CommonsenseQA 1.11, as released",
         has_train=True,
+        worked=False,
         files={"train": ("train.jsonl", "train_rand_split.jsonl"), "test": ("test.jsonl", "dev_rand_split.jsonl")},
     ),
     # MWPBench of MathScale (SEI's evaluation files), topics as in its driver.py, fields as in its other files. No copy on

@@ -180,13 +180,18 @@ def _closing_brace(text: str, start: int) -> int:
     return -1
 
 
-_LETTER = re.compile(r"[\s*_`(\[{$\\]*(?:\\?text(?:bf)?\s*\{)?[\s*_(]*([A-J])(?![A-Za-z'’])(?!\s+[a-z]{2,})")
+_LETTER = re.compile(
+    r"[\s*_`(\[{$\\]*(?:\\?text(?:bf)?\s*\{)?(?:[\s*_(]*([A-J])(?![A-Za-z'’])(?!\s+[a-z]{2,})|\(([a-j])\))"
+)
 _CHOICE_PHRASE = re.compile(
-    r"\b(?:answer|choice|option)(?:[ ](?:to|of)\b[^.\n]{0,80}?)?[*_ ]{0,4}(?:is|:)?[*_:\s]{0,4}(?:option|choice|letter)?\s?"
+    r"\b(?:answer|choice|option)(?:[ ](?:choice|option|letter))?(?:[ ](?:to|of)\b[^.\n]{0,80}?)?[*_ ]{0,4}"
+    r"(?:(?:would|must|should|will|has to|can only)[ ]be|(?:is|:)?(?:[ ](?:probably|likely|clearly|therefore|thus|then))?)"
+    r"[*_:\s]{0,4}(?:option|choice|letter)?\s?"
     r"|####[ \t]*|^[ \t>*_#]*A:[ ]?",
     re.IGNORECASE | re.MULTILINE,
 )
 _ENCLOSED = re.compile(r"\(([A-J])\)")
+_ANOTHER = re.compile(r"[\s)*_]*(?:,|/|\bor\b|\band\b)\s*\(?[A-J](?:\)|\b(?!\s+[a-z]))")
 _ALONE = re.compile(r"^[ \t*_(]*([A-J])(?:[).:*_\s]|$)(?![a-z])", re.MULTILINE)
 
 
@@ -194,16 +199,21 @@ def choice(output: str) -> Found | None:
     """The letter that `output` chooses, or the text of its "answer is ..." where it names an option without letter."""
     if found := boxes(output):
         letter = _LETTER.match(found[-1][0])
-        return Found(letter[1] if letter else found[-1][0], True, False)
+        return Found((letter[1] or letter[2]).upper() if letter else found[-1][0], True, False)
     spoken = None
     for marker in reversed(list(_CHOICE_PHRASE.finditer(output))):
         letter = _LETTER.match(output, marker.end(), min(len(output), marker.end() + _WINDOW))
+        if letter and (several := _ANOTHER.match(output, letter.end())):
+            return Found(output[letter.start() : several.end()].strip(), True, False)  # a choice of two is none
         if letter:
-            return Found(letter[1], True, False)
+            return Found((letter[1] or letter[2]).upper(), True, False)
         if spoken is None and re.search(r"answer", marker[0], re.IGNORECASE):
             end = _SENTENCE_END.search(output, marker.end(), min(len(output), marker.end() + _WINDOW))
             stop = end.start() if end else min(len(output), marker.end() + _WINDOW)
             text = output[marker.end() : stop].strip(" *_\"'")
+            named = set(_ENCLOSED.findall(text))
+            if len(named) == 1:  # "the answer is, as we saw, (B)"
+                return Found(named.pop(), True, False)
             spoken = Found(text, True, stop == len(output)) if text else None
     for pattern in (_ENCLOSED, _ALONE):
         letters = list(pattern.finditer(output))

@@ -207,6 +207,12 @@ _UNIT = re.compile(r"(.*?)\\text\s*\{([^{}]*)\}\s*(?:\^\s*\{?\s*([0-9])\s*\}?)?"
 _BARE_UNIT = re.compile(
     r"([-+]?[0-9.,]+(?:\s*/\s*[0-9]+)?)\s+([a-zA-Z]{1,}(?:[ ./^][a-zA-Z0-9]+){0,3})|([-+]?[0-9.,]+)([a-z]{2,})"
 )
+_COUNTABLE = re.compile(r"(?=.*[aeiouy])[A-Za-z][a-z]{3,}")  # "cookies", but not the variables of "3xy" or "2abc"
+_COUNTED = set(
+    "per of in a an the to or and by red big new old box cup pen men car cow dog cat hat egg pie bag jar key toy ways sq".split()
+)
+_FUNCTIONS = set("sinh cosh tanh sqrt arcsin arccos arctan sin cos tan cot sec csc log exp max min".split())
+SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _THOUSANDS = re.compile(r"[-+]?(?:\\text\s*\{dollar\}\s*)?[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9,])\D*")
 _OPERATORS = {"=": "=", "\\neq": "!=", "<": "<", "\\leq": "<=", ">": ">", "\\geq": ">="}
 _FLIP = {">": "<", ">=": "<="}
@@ -373,8 +379,12 @@ def _scalar(text: str) -> Node:
     if (trailing := _UNIT.fullmatch(text)) and trailing[1].strip():
         word = trailing[2].strip()
         unit, text = (word + (f"^{trailing[3]}" if trailing[3] else "")) or unit, trailing[1].strip()
-    elif bare := _BARE_UNIT.fullmatch(text):
+    elif (bare := _BARE_UNIT.fullmatch(text)) and _reads_as_unit(bare[2] or bare[4]):
         text, unit = (bare[1] or bare[3]).strip(), (bare[2] or bare[4]).strip()
+    first, _, others = unit.partition(" ")
+    if first.lower() in SCALES and (value := number(text)) is not None:
+        value *= SCALES[first.lower()]
+        text, unit = f"{value.numerator}/{value.denominator}" if value.denominator > 1 else str(value), others.strip()
     if text.endswith("%") or unit.lower() in ("percent", "%"):
         text, unit = text.rstrip("% "), "%"
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
@@ -384,6 +394,13 @@ def _scalar(text: str) -> Node:
         else text
     )
     return Scalar(text, unit)
+
+
+def _reads_as_unit(text: str) -> bool:
+    """Whether bare letters behind a number are a unit or what was counted, rather than variables or a function."""
+    words = re.findall(r"[a-zA-Z]+", text)
+    known = all(_unit(word) or word.lower() in _COUNTED or _COUNTABLE.fullmatch(word) for word in words)
+    return _unit(text) is not None or (known and not _FUNCTIONS.intersection(words))
 
 
 def _words(text: str) -> str:
@@ -582,9 +599,15 @@ for _dimension, _table in {
                "km|kilometer|kilometre": "1000", "in|inch|inche": "0.0254", "ft|foot|feet": "0.3048",
                "yd|yard": "0.9144", "mi|mile": "1609.344"},
     "time": {"s|sec|second": "1", "min|minute": "60", "h|hr|hour": "3600", "day": "86400", "week": "604800"},
+    "speed": {"mph|mile per hour|miles per hour|miles/hour|mi/h": "1609.344", "m/s|meters per second": "3600",
+              "km/h|kph|kmh|kilometers per hour": "1000"},
     "mass": {"mg|milligram": "1/1000", "g|gram": "1", "kg|kilogram": "1000"},
     "money": {"cent": "1/100", "dollar": "1"},
     "angle": {"degree": "1", "radian": "0"},  # 0: known, but not converted
+    **{word: {word: "1"} for word in (  # each of its own kind: none is another
+        "am", "pm", "january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
+        "november", "december", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
+    )},
 }.items():  # fmt: skip
     for _names, _factor in _table.items():
         for _name in _names.split("|"):
@@ -631,10 +654,13 @@ def is_rounding(decimal: str, exact: Fraction) -> bool:
 
     A finite decimal of few places is never rounded for this: 3.1415 is not 3.14159.
     """
+    return not _terminates(exact) and agrees(decimal, exact)
+
+
+def agrees(decimal: str, exact: Fraction) -> bool:
+    """Whether `decimal` has six places or more and each of them is that of `exact`, but for the last one's rounding."""
     match = _LONG_DECIMAL.fullmatch(decimal)
-    if not match or _terminates(exact):
-        return False
-    return abs(Fraction(decimal) - exact) < Fraction(1, 10 ** len(match[1]))
+    return match is not None and abs(Fraction(decimal) - exact) < Fraction(1, 10 ** len(match[1]))
 
 
 def _terminates(value: Fraction) -> bool:

@@ -21,7 +21,7 @@ from math_verify import parse as parse_latex
 from math_verify import verify
 from math_verify.parser import LatexExtractionConfig
 
-from sei.grading.latex import QUICK, Relation, is_rounding
+from sei.grading.latex import QUICK, Relation, agrees
 
 _DIGITS = 30
 _TINY = sympy.Float(10) ** -18
@@ -75,15 +75,26 @@ def _expression(latex: str) -> Any:
     """The sympy expression of one scalar, None where math-verify reads none."""
     latex = re.sub(r"(?<![\\a-zA-Z])(arc)?(sin|cos|tan|cot|sec|csc|log|ln|sqrt|pi)(?![a-zA-Z])", r"\\\1\2", latex)
     latex = re.sub(r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", latex)
+    latex = re.sub(r"(\d*)\.(\d*)\\overline\s*\{(\d+)\}", _repeating_decimal, latex)
     latex = re.sub(r"(\d*)\.(\d+)", _exact_decimal, latex)
     found = parse_latex(f"\\boxed{{{latex}}}", extraction_config=_CONFIG, parsing_timeout=None)
     expression = next((item for item in found if not isinstance(item, str)), None)
-    return expression if isinstance(expression, sympy.Expr) else None
+    if not isinstance(expression, sympy.Expr):
+        return None
+    # math-verify reads the imaginary unit as a variable
+    return expression.subs({symbol: sympy.I for symbol in expression.free_symbols if symbol.name == "i"})
 
 
 def _exact_decimal(match: re.Match[str]) -> str:
     """A decimal as a fraction: sympy's floats hold 15 digits and would differ from the exact side."""
     return f"\\frac{{{int(match[1] + match[2])}}}{{{10 ** len(match[2])}}}"
+
+
+def _repeating_decimal(match: re.Match[str]) -> str:
+    """0.1\\overline{6} as a fraction, which is 16 - 1 over 90."""
+    start, period = match[1] + match[2], match[3]
+    top = int(start + period) - int(start or 0)
+    return f"\\frac{{{top}}}{{{(10 ** len(period) - 1) * 10 ** len(match[2])}}}"
 
 
 def _difference(relation: Relation) -> Any:
@@ -135,6 +146,6 @@ def _is_rounding(gold: str, answer: str, left: Any, right: Any) -> bool:
         value = _value(exact, {}) if not exact.free_symbols else None
         if value is not None and value.is_real and not exact.doit().is_Rational:
             ratio = sympy.Rational(value)
-            if is_rounding(decimal, Fraction(int(ratio.p), int(ratio.q))):
+            if agrees(decimal, Fraction(int(ratio.p), int(ratio.q))):
                 return True
     return False

@@ -491,8 +491,12 @@ class Kit(Resources):
     def thought_rows(
         self, problems: Sequence[Problem], adapter: Adapter | None = None, *, round: int = 1
     ) -> list[Example]:
-        """Chain-of-thought rows: the gold solutions, and other right paths to the same answers (`recipe.paths`)."""
-        gold = assemble.from_problems(problems, self.formats)
+        """Chain-of-thought rows: the gold solutions, and other right paths to the same answers (`recipe.paths`).
+
+        A data set of bare answers has only those paths (and what was made of it by evolution).
+        """
+        bare = {problem.id for problem in self.problems if not sources.is_worked(problem)}
+        gold = assemble.from_problems([problem for problem in problems if problem.id not in bare], self.formats)
         return [*gold, *assemble.from_attempts(self.paths(problems, adapter, round=round), problems, self.formats)]
 
     def correction_rows(self, corrections: Sequence[Correction], mistakes: Sequence[Mistake]) -> list[Example]:

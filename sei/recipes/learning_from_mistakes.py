@@ -40,7 +40,8 @@ def run(kit: Kit) -> Results:
             pairs += kit.correction_rows(corrections, mistakes)
         if kit.trains:
             thoughts = kit.thought_rows([*problems, *evolved], adapter, round=round)
-            adapter = kit.finetune([*thoughts, *pairs], adapter, round=round)
+            # Sources that are not trained make the same mistakes in every round: each correction is one row.
+            adapter = kit.finetune([*thoughts, *{row.id: row for row in pairs}.values()], adapter, round=round)
     return kit.finish(Results(), adapter)
 
 
