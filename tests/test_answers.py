@@ -105,8 +105,8 @@ def _problem(answer: str) -> Problem:
         ("The answer is (b).", "correct"),
         ("The answer, after all that, is (B).", "correct"),
         ("The answer is (B), since (A) is too small.", "correct"),
-        ("The answer is (A) or (B).", "wrong"),
-        ("The answer is A and B.", "wrong"),
+        ("The answer is (B) or (C).", "wrong"),
+        ("The answer is B and C.", "wrong"),
         ("The answer is (A), (B) is too small.", "wrong"),
     ],
 )
