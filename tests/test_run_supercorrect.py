@@ -130,7 +130,7 @@ def test_a_pair_leads_back_to_mistake_and_traces(base: Path, ablation: str) -> N
 @pytest.mark.parametrize("way", ["check", "reflect"])
 def test_the_second_pass_has_figures_and_outcomes(base: Path, way: str) -> None:
     # a rate at which the last checkpoint is not the best: the second pass must look at the solutions of the chosen one
-    kept = ("recipe.preference.keep_every=10", "recipe.preference.learning_rate=0.003")
+    kept = ("recipe.preference.keep_every=10", "recipe.preference.learning_rate=0.001")
     passes = ("eval.passes=2", f"eval.second={way}")
     results = small(base, *FEW, *kept, *passes, folder=f"passes_{way}")
     folder = base / f"passes_{way}"
