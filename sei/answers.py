@@ -156,9 +156,9 @@ def _gold_number(gold: str) -> Fraction | None:
 def _readings(answer: str) -> tuple[Fraction | None, ...]:
     """The values an answer may stand for: `2 million` is 2,000,000, or 2 where the question counts in millions."""
     amount, _, scale = answer.rpartition(" ")
-    if scale in latex.SCALES:
+    if scale in numeric.SCALES:
         base = numeric.value(amount)
-        return () if base is None else (base, base * latex.SCALES[scale])
+        return () if base is None else (base, base * numeric.SCALES[scale])
     return (numeric.value(answer),)
 
 

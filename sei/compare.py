@@ -430,16 +430,15 @@ def _paper(run: Run, eval_set: str, second_pass: bool = False) -> tuple[float | 
     ablation names it (`ablation: without_step`), one about models trained on certain data names these (`data: gsm8k`).
     Raises UserError for an entry that lacks what it is matched by.
     """
+    data = (run.composed("data") or {}).get("kind")
     for entry in run.composed("expected") or ():
         if not isinstance(entry, Mapping) or not {"model", "recipe", "set", "accuracy"} <= entry.keys():
             raise UserError(
                 f"{run.folder}/config.yaml: expected has {entry!r}; an entry needs model, recipe, set, accuracy"
             )
         about = (entry["model"], entry["recipe"], entry["set"], entry.get("ablation"), entry.get("second_pass", False))
-        data = (run.composed("data") or {}).get("kind")
-        if entry.get("data", data) != data:
-            continue
-        if about == (run.model, run.recipe, eval_set, run.settings.get("ablation"), second_pass):
+        same = about == (run.model, run.recipe, eval_set, run.settings.get("ablation"), second_pass)
+        if same and entry.get("data", data) == data:
             return entry["accuracy"] / 100, f"paper: {entry.get('source', 'source not given')}"
     return None, ""
 

@@ -525,14 +525,8 @@ def validate(config: DictConfig) -> None:
         problems.append(
             f"eval.samples={config.eval.samples} at eval.temperature=0 gives the same answer each time: set a temperature"
         )
-    phases = _PHASES if config.recipe.name == "supercorrect" else ("recipe.training",)
-    keeps = [f"{phase}.keep_every" for phase in phases]
-    if config.eval.select == "paper" and all(OmegaConf.select(config, key) is None for key in keeps):
-        problems.append(
-            f"eval.select=paper reports the best of several checkpoints, but none is kept: set {' or '.join(keeps)}"
-        )
-    if problem := _unworked(config):
-        problems.append(problem)
+    problems += _checkpoints(config)
+    problems += _worked(config)
     problems += _evaluation_sets(config)
     problems += [complaint for phase in _PHASES for complaint in _phase(config, phase)]
     for key in (
@@ -680,22 +674,26 @@ def _sources(config: DictConfig, name: str) -> list[str]:
 SOURCE_KINDS = ("target", "hf", "recorded", "api")
 
 
-def _unworked(config: DictConfig) -> str | None:
+def _checkpoints(config: DictConfig) -> list[str]:
+    """`eval.select=paper` where there is nothing to select from."""
+    phases = _PHASES if config.recipe.name == "supercorrect" else ("recipe.training",)
+    keeps = [f"{phase}.keep_every" for phase in phases]
+    if config.eval.select != "paper" or any(OmegaConf.select(config, key) is not None for key in keeps):
+        return []
+    return [f"eval.select=paper reports the best of several checkpoints, but none is kept: set {' or '.join(keeps)}"]
+
+
+def _worked(config: DictConfig) -> list[str]:
     """Why there would be no chains of thought to train on: a data set of bare answers, and no source of right paths."""
     from sei.data.sources import SOURCES
 
     data, recipe = config.data.kind, config.recipe
-    if (
-        data in SOURCES
-        and not SOURCES[data].worked
-        and recipe.name in ("cot", "correction")
-        and not recipe.path_sources
-    ):
-        return (
-            f"data={data} has answers but no worked solutions: name who writes them, such as "
-            "recipe.path_sources=[{kind: target, samples: 4, temperature: 0.7}]"
-        )
-    return None
+    if recipe.name not in ("cot", "correction") or recipe.path_sources or data not in SOURCES or SOURCES[data].worked:
+        return []
+    return [
+        f"data={data} has answers but no worked solutions: name who writes them, such as "
+        "recipe.path_sources=[{kind: target, samples: 4, temperature: 0.7}]"
+    ]
 
 
 def _evaluation_sets(config: DictConfig) -> list[str]:

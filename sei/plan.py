@@ -101,8 +101,8 @@ def plan(config: DictConfig, display: Display) -> None:
         asked = False
     if asked or api_sources(config):
         mistakes = next((artifact.records for artifact in done.done if artifact.stage == "mistakes"), None)
-        calls = _Calls.of(config, kit, mistakes)
-        planned = [*(calls.by_recipe(recipe.STEPS) if asked else ()), *calls.by_sources()]
+        calls = _Calls.of(config, kit, recipe.STEPS, mistakes)
+        planned = [*(calls.by_recipe() if asked else ()), *calls.by_sources()]
         whom = f"Teacher {config.teacher.model}" if asked else "Served models"
         _show(planned, f"{whom}, first round{'' if mistakes else ': at most'}", config, kit, display)
 
@@ -135,18 +135,23 @@ class _Calls:
 
     config: DictConfig
     kit: Kit
-    number: int | None  # of mistakes; None: not known yet
+    steps: Sequence[str]  # of the recipe
+    attempts: int  # at each problem, from all sources: so many mistakes it may give
+    mistakes: int
     sample: Sequence[Mistake]
 
     @classmethod
-    def of(cls, config: DictConfig, kit: Kit, mistakes: Sequence[Mistake] | None) -> _Calls:
+    def of(cls, config: DictConfig, kit: Kit, steps: Sequence[str], mistakes: Sequence[Mistake] | None) -> _Calls:
+        attempts = sum(source.samples for source in config.recipe.mistake_sources) if "corrections" in steps else 1
+        number = len(kit.splits.train) * attempts if mistakes is None else len(mistakes)
         sample = (mistakes or [_stand_in(problem) for problem in kit.splits.train])[:_SAMPLE]
-        return cls(config, kit, None if mistakes is None else len(mistakes), sample)
+        return cls(config, kit, steps, attempts, number, sample)
 
-    def by_recipe(self, steps: Sequence[str]) -> Iterator[_Planned]:
+    def by_recipe(self) -> Iterator[_Planned]:
         """What the recipe asks the teacher, in the order of the table."""
+        steps = self.steps
         if "diagnoses" in steps:
-            yield from self._mistakes(corrects="corrections" in steps, types="error_types" in steps)
+            yield from self._of_mistakes()
         if "error_types" in steps:
             yield from self._types()
         if "templates" in steps:
@@ -180,30 +185,21 @@ class _Calls:
         blank = [Diagnosis(mistake.id, mistake.id, 0, "", (), "") for mistake in self.sample]
         return [self.kit.roles.correct(*pair) for pair in zip(self.sample, blank, strict=True)]
 
-    @property
-    def _attempts(self) -> int:
-        """Attempts at each problem from all sources: so many mistakes it may give."""
-        return sum(source.samples for source in self.config.recipe.mistake_sources)
-
-    def _mistakes(self, *, corrects: bool, types: bool) -> Iterator[_Planned]:
-        each = self._attempts if corrects else 1
-        number = len(self.kit.splits.train) * each if self.number is None else self.number
-        yield self._asked("diagnoses", self._diagnoses, number)
-        if types and self.kit.trains and self.config.eval.diagnose:
+    def _of_mistakes(self) -> Iterator[_Planned]:
+        yield self._asked("diagnoses", self._diagnoses, self.mistakes)
+        if "error_types" in self.steps and self.kit.trains and self.config.eval.diagnose:
             limit = self.config.eval.limit
             tested = sum(len(problems[:limit]) for problems in self.kit.splits.tests.values())
             yield self._asked("diagnoses of test mistakes", self._diagnoses, 2 * tested)
-        if corrects:
-            yield self._asked("corrections", self._corrections, number)
+        if "corrections" in self.steps:
+            yield self._asked("corrections", self._corrections, self.mistakes)
 
     def _types(self) -> Iterator[_Planned]:
         clustering, roles = self.config.clustering, self.kit.roles
         if clustering.kind == "llm":  # as if every mistake had a keyphrase of its own
-            number = len(self.kit.splits.train) if self.number is None else self.number
-            phrases = [
-                f"stand-in keyphrase for the error of mistake {n}" for n in range(min(number, _PHRASES_PER_CALL))
-            ]
-            grouped = -(-number // _PHRASES_PER_CALL)
+            shown = min(self.mistakes, _PHRASES_PER_CALL)
+            phrases = [f"stand-in keyphrase for the error of mistake {n}" for n in range(shown)]
+            grouped = -(-self.mistakes // _PHRASES_PER_CALL)
             jobs: list[Job[Any]] = [roles.group_phrases(phrases, (), divide=False, sample=0)]
             yield self._asked("error_types", jobs, grouped + 1)  # the last one merges
         elif clustering.kind == "hybrid":
@@ -230,7 +226,7 @@ class _Calls:
 
     def _evolution(self) -> Iterator[_Planned]:
         evolution = self.config.recipe.evolution
-        probed = evolution.seeds * self._attempts
+        probed = evolution.seeds * self.attempts
         jobs = [self.kit.roles.evolve(mistake.question, mistake.id) for mistake in self.sample]
         yield self._asked("evolved", jobs, evolution.seeds)
         yield self._asked("answers of evolved", self._solutions, evolution.seeds * evolution.samples)

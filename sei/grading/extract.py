@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sei.grading.numeric import NUMBER, plain
+from sei.grading.numeric import NUMBER, SCALES, plain
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ _LEAD = re.compile(r"(?:[\s*_`({\[\\]|\\text|\\mathbf|answer:|[A-Za-z][ ]?=)*", 
 _CURRENCY = r"(?:[$€£][ ]?)?"
 _SIGNED = re.compile(
     rf"(?<![0-9A-Za-z_.])(?P<sign>[-+]?){_CURRENCY}(?P<inner>-?)(?P<number>{NUMBER})(?![0-9])(?!:[0-9])"
-    rf"(?P<scale>[ ](?:thousand|million|billion|trillion)\b)?",
+    rf"(?P<scale>[ ](?:{'|'.join(SCALES)})\b)?",
     re.IGNORECASE,
 )
 _LINK = re.compile(r"[ ]{0,3}(?:[a-z]{1,20}|%)?[ ]{0,3}(?P<operator>[-+*/x×÷=]|\\times|\\cdot)[ ]{0,3}(?=[-$€£.0-9])")

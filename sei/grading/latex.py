@@ -212,7 +212,6 @@ _COUNTED = set(
     "per of in a an the to or and by red big new old box cup pen men car cow dog cat hat egg pie bag jar key toy ways sq".split()
 )
 _FUNCTIONS = set("sinh cosh tanh sqrt arcsin arccos arctan sin cos tan cot sec csc log exp max min".split())
-SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _THOUSANDS = re.compile(r"[-+]?(?:\\text\s*\{dollar\}\s*)?[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9,])\D*")
 _OPERATORS = {"=": "=", "\\neq": "!=", "<": "<", "\\leq": "<=", ">": ">", "\\geq": ">="}
 _FLIP = {">": "<", ">=": "<="}
@@ -382,9 +381,8 @@ def _scalar(text: str) -> Node:
     elif (bare := _BARE_UNIT.fullmatch(text)) and _reads_as_unit(bare[2] or bare[4]):
         text, unit = (bare[1] or bare[3]).strip(), (bare[2] or bare[4]).strip()
     first, _, others = unit.partition(" ")
-    if first.lower() in SCALES and (value := number(text)) is not None:
-        value *= SCALES[first.lower()]
-        text, unit = f"{value.numerator}/{value.denominator}" if value.denominator > 1 else str(value), others.strip()
+    if first.lower() in numeric.SCALES and (value := number(text)) is not None:
+        text, unit = str(value * numeric.SCALES[first.lower()]), others.strip()
     if text.endswith("%") or unit.lower() in ("percent", "%"):
         text, unit = text.rstrip("% "), "%"
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)

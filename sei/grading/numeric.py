@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}  # words behind a number
 MAX_DIGITS = 300  # longer digit strings are a degenerate loop of the model, and int() of them is quadratic
 
 _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])"  # 1,440

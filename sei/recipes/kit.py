@@ -495,8 +495,7 @@ class Kit(Resources):
 
         A data set of bare answers has only those paths (and what was made of it by evolution).
         """
-        bare = {problem.id for problem in self.problems if not sources.is_worked(problem)}
-        gold = assemble.from_problems([problem for problem in problems if problem.id not in bare], self.formats)
+        gold = assemble.from_problems([problem for problem in problems if sources.is_worked(problem)], self.formats)
         return [*gold, *assemble.from_attempts(self.paths(problems, adapter, round=round), problems, self.formats)]
 
     def correction_rows(self, corrections: Sequence[Correction], mistakes: Sequence[Mistake]) -> list[Example]:

@@ -225,15 +225,15 @@ class ThoughtKit(Kit):
         """As in `Kit`; with `eval.passes=2` also the outcomes after a second look at each solution."""
         results = super().finish(results, adapter, thoughts)
         if self.config.eval.passes == 2 and results.chosen is not None and thoughts is not None:
-            results.second = self.second_pass("after", results.chosen, thoughts)
+            results.second = self.second_pass("after", results.chosen)
         return results
 
-    def second_pass(self, when: str, adapter: Adapter, thoughts: Thoughts) -> dict[str, list[Outcome]]:
+    def second_pass(self, when: str, adapter: Adapter) -> dict[str, list[Outcome]]:
         """Outcomes after the target has looked at its solutions once more, on every test set."""
         from sei.stages.second import second_pass
 
         results, way, sampling = {}, self.config.eval.second, self.thought_sampling
-        for name, attempts in self._test_attempts(when, adapter, thoughts).items():
+        for name, attempts in self._test_attempts(when, adapter, self.thoughts).items():
             problems, style = self._test(name), self.style_of(name)
 
             def run(
@@ -244,7 +244,7 @@ class ThoughtKit(Kit):
                         self._test(name),
                         attempts,
                         self.engine(adapter),
-                        thoughts,
+                        self.thoughts,
                         sampling,
                         style=style,
                         scratch=scratch,
