@@ -51,7 +51,7 @@ class ModelConfig:
     revision: str | None = None
     style: StyleName | None = None  # the prompts (sei/prompts/target) that it knows already; null: the recipe's
     parameters_billion: float = MISSING
-    dtype: str = "bfloat16"
+    dtype: str = "auto"  # of weights that are not trained; auto: what the device is fast with
     quantization: Quantization = Quantization.none
     gated: bool = False  # the hub asks for a licence to be accepted
     max_new_tokens: int = 512
@@ -252,7 +252,7 @@ class TrainerConfig:
     accelerator: str = "auto"
     devices: str = "auto"
     strategy: str = "auto"
-    precision: str = "bf16-mixed"
+    precision: str = "auto"  # auto: what the device is fast with (sei/target/precision.py)
     checkpoint_every: int = 100  # optimizer steps
 
 
@@ -441,8 +441,8 @@ CHOICES = {
     "recipe.training.method": ("lora", "full"),
     "recipe.training.optimizer": ("adamw", "paged_adamw_32bit"),
     "recipe.training.schedule": ("linear", "cosine", "constant"),
-    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
-    "model.dtype": ("float32", "bfloat16", "float16"),
+    "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
+    "model.dtype": ("auto", "float32", "bfloat16", "float16"),
 }
 """Keys whose values are names: checked here because Hydra cannot."""
 

@@ -69,11 +69,14 @@ def _run(config: DictConfig, folder: Path, overrides: Sequence[str], workspace: 
     )
     with tracker:
         kit = Kit(config, workspace, display, tracker)
+        said = [f"{task} {kit.precisions[task]}" for task in ("training", "generation") if task in kit.precisions]
+        if said:
+            display.note(f"Precision: {', '.join(said)}")
         try:
             results: Results = RECIPES[config.recipe.name].run(kit)
         finally:
             kit.end()
-        figures = report.collect(config, results, workspace.done, overrides)
+        figures = report.collect(config, results, workspace.done, overrides, kit.precisions)
         written = (
             ("outcomes_before", results.before),
             ("outcomes", results.after),

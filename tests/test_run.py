@@ -65,11 +65,16 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
-def test_every_recipe_runs_from_problems_to_results(shared_cache: Path, recipe: str) -> None:
+def test_every_recipe_runs_from_problems_to_results(
+    shared_cache: Path, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     results = small(shared_cache, f"recipe={recipe}", folder=recipe)
     folder = shared_cache / recipe
     assert results["recipe"] == recipe
     assert results["status"] == "done" == json.loads((folder / "status.json").read_text())["status"]
+    used = results["precision"]["training"]
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said == f"Precision: training {used['value']} (auto: {used['why']}), generation float32"
     assert set(results["eval"]) == {"in_domain", "out_of_domain"}
     for entry in results["eval"].values():
         for when in ("before", "after"):

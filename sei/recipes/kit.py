@@ -48,6 +48,7 @@ from sei.workspace import Artifact, Output
 
 if TYPE_CHECKING:
     from sei.clustering.llm import PhraseTeacher
+    from sei.target.load import Dtype
 
 ANY_MISTAKE = "any mistake"
 ONE_ROUND = ("cot", "supercorrect")  # recipes in which `recipe.rounds` has no meaning
@@ -567,10 +568,11 @@ class Kit(Resources):
                 revision=model.revision,
                 adapter=start.path if start else None,
                 chat=self._chat,
-                dtype=model.dtype,
+                dtype=cast("Dtype", self.training_dtype.value),
+                precision=self.precision.value,
                 keep_every=keep_every,
                 loggers=self.tracker.lightning_loggers(name) if self.tracker else [],
-                **{key: value for key, value in trainer.items() if key != "kind"},
+                **{key: value for key, value in trainer.items() if key not in ("kind", "precision")},
             )
             say = self.display.note
             if stage == "finetune":
@@ -594,8 +596,8 @@ class Kit(Resources):
                 "hyperparameters": options,
                 "keep_every": keep_every,
                 "chat": self._chat,
-                "dtype": model.dtype,
-                "precision": trainer.precision,
+                "dtype": self.training_dtype.value,
+                "precision": self.precision.value,
                 "devices": trainer.devices,
             },
             round=round,

@@ -23,12 +23,14 @@ from sei.records import Problem, Record
 from sei.target.engine import Engine, Sampling
 from sei.target.formats import Formats
 from sei.target.formats import Style as PromptStyle
+from sei.target.precision import Choice, dtype_for, precision_for
 from sei.teacher.base import Teacher
 from sei.tracking.display import Display
 from sei.workspace import Artifact, Output, Workspace
 
 if TYPE_CHECKING:
     from sei.clustering.base import Embedder
+    from sei.target.load import Dtype
     from sei.target.recorded import RecordedEngine
     from sei.teacher.api.client import ApiSettings
     from sei.teacher.api.roles import Roles
@@ -233,7 +235,7 @@ class Resources:
         return HFEngine(
             path,
             device=None if engine.device == "auto" else engine.device,
-            dtype=model.dtype,
+            dtype=cast("Dtype", self.dtype.value),
             quantization=model.quantization.name,
             batch_size=engine.batch_size,
             chat=self._chat,
@@ -266,11 +268,32 @@ class Resources:
         return {
             "model": self._model_fingerprint,
             "adapter": adapter.fingerprint if adapter else None,
-            "dtype": model.dtype,
+            "dtype": self.dtype.value,
             "quantization": model.quantization.name,
             "batch_size": self.config.engine.batch_size,
             "chat": self._chat,
         }
+
+    @cached_property
+    def precision(self) -> Choice:
+        """The trainer's precision, never `auto`."""
+        return precision_for(self.config.trainer.precision, self.config.trainer.accelerator)
+
+    @cached_property
+    def training_dtype(self) -> Choice:
+        """Of the frozen weights where the trainer runs, never `auto`."""
+        return dtype_for(self.config.model.dtype, self.config.trainer.accelerator)
+
+    @cached_property
+    def dtype(self) -> Choice:
+        """Of the weights where the engine runs, never `auto`."""
+        return dtype_for(self.config.model.dtype, self.config.engine.device)
+
+    @property
+    def precisions(self) -> dict[str, Choice]:
+        """What this run computes with, by task; without the tasks that it does not have."""
+        found = {"training": self.precision, "frozen_weights": self.training_dtype} if self.trains else {}
+        return found if self.config.engine.kind == "recorded" else found | {"generation": self.dtype}
 
     @property
     def thought_sampling(self) -> Sampling:

@@ -8,6 +8,7 @@ one line of cells between `|`, whatever its length, so that a program can read i
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import platform
 import re
@@ -26,6 +27,7 @@ from sei.recipes.results import Results
 from sei.records import ErrorType, Outcome
 from sei.stages.cluster import changes
 from sei.stages.evaluate import Select, accuracy, averages, best_on_test, choose, passes, summarize
+from sei.target.precision import Choice
 from sei.tracking.display import ledger_line
 from sei.workspace import Artifact
 
@@ -36,9 +38,16 @@ PACKAGES = ("torch", "transformers", "peft", "pytorch-lightning", "faiss-cpu", "
 
 
 def collect(
-    config: DictConfig, results: Results, artifacts: Sequence[Artifact[Any]], overrides: Sequence[str]
+    config: DictConfig,
+    results: Results,
+    artifacts: Sequence[Artifact[Any]],
+    overrides: Sequence[str],
+    precisions: Mapping[str, Choice],
 ) -> dict[str, Any]:
-    """Everything `results.json` holds. Seconds are what each stage took when it was computed, cached or not."""
+    """Everything `results.json` holds. Seconds are what each stage took when it was computed, cached or not.
+
+    `precisions`: what was computed with, by task, and why where `auto` chose it.
+    """
     names = {kind.id: kind.name for kind in results.error_types}
     # A set without any outcome has no figures; `unanswered` says so.
     before = {name: rows for name, rows in results.before.items() if rows}
@@ -72,6 +81,7 @@ def collect(
         },
         "versions": {"python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in PACKAGES},
+        "precision": {task: dataclasses.asdict(choice) for task, choice in precisions.items()},
         "commit": git_commit(),
     }
     return figures

@@ -14,6 +14,7 @@ from rich.console import Console
 from sei.recipes.results import Results
 from sei.records import ErrorType, Outcome, Verdict
 from sei.stages.evaluate import CheckpointScore
+from sei.target.precision import Choice
 from sei.tracking import report
 from sei.workspace import Artifact
 
@@ -67,7 +68,16 @@ def collect(found: Results, *artifacts: Artifact[Any], select: str = "validation
             "eval": {"select": select},
         }
     )
-    return report.collect(config, found, artifacts, [])
+    return report.collect(
+        config, found, artifacts, [], {"training": Choice("32-true", "it is so"), "generation": Choice("float32")}
+    )
+
+
+def test_the_precision_is_recorded_with_its_reason() -> None:
+    assert collect(results())["precision"] == {
+        "training": {"value": "32-true", "why": "it is so"},
+        "generation": {"value": "float32", "why": None},
+    }
 
 
 def shown(figures: dict[str, Any], *, terminal: bool = True) -> str:
