@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 # Threads that wait for work sleep, but only after a moment's spinning. Longer spinning takes cores from other work (two
 # runs at once on 2 cores were three times slower); none at all costs a run alone 40 % in training. Measured on the
@@ -23,36 +24,52 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from sei.config import explain_unknown_keys, register
+from sei.compose import keys_to_leave_out, prepare, register, without
+from sei.config import build
 from sei.errors import UserError
 
 register()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(config: DictConfig) -> float | None:
+def main(composed: DictConfig) -> float | None:
     """Run one job. Returns the accuracy on the validation split after training, for sweepers."""
-    from sei.run import run
+    from sei.run import record_failure, run
 
-    hydra_config = HydraConfig.get()
-    overrides = list(hydra_config.overrides.task)
+    job = HydraConfig.get()
+    overrides, folder = list(job.overrides.task), Path(job.runtime.output_dir)
     try:
-        return run(config, Path(hydra_config.runtime.output_dir), overrides)
+        try:
+            left_out = keys_to_leave_out(composed, overrides, recipes_of_sweep(job))
+            config = build(composed, left_out=left_out)
+        except UserError as error:
+            record_failure(folder, error)
+            raise
+        return run(config, folder, without(overrides, left_out))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        if hydra_config.mode is RunMode.MULTIRUN:
+        if job.mode is RunMode.MULTIRUN:
             raise  # marks this job as failed; the other jobs of the sweep go on
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        print(stop or "stopped; the same command goes on from here", file=sys.stderr)
+        print(str(stop) or "Interrupted. Run the same command to resume.", file=sys.stderr)
         sys.exit(130)
+
+
+def recipes_of_sweep(job: Any) -> list[str]:
+    """All options of `recipe` in this sweep, from the command line or the experiment; none outside a sweep."""
+    if job.mode is not RunMode.MULTIRUN:
+        return []
+    swept = OmegaConf.select(job, "sweeper.params.recipe") or ""
+    words = [word.removeprefix("recipe=") for word in sys.argv[1:] if word.startswith("recipe=")]
+    return [name.strip() for name in (words[-1] if words else str(swept)).split(",") if name.strip()]
 
 
 if __name__ == "__main__":
     try:
-        explain_unknown_keys(sys.argv[1:])
+        sys.argv[1:] = prepare(sys.argv[1:])
     except UserError as error:
         sys.exit(f"error: {error}")
     main()

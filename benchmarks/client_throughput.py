@@ -26,11 +26,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from sei.llm.client import Client
+from sei.llm.endpoint import Endpoint
+from sei.llm.prices import Price
+from sei.llm.request import Request
+from sei.llm.settings import ApiSettings
+from sei.llm.store import Store
 from sei.records import Mistake
-from sei.teacher.api.client import ApiSettings, Client, Endpoint, Request
-from sei.teacher.api.prices import Price
 from sei.teacher.api.roles import Roles
-from sei.teacher.api.store import Store
 from tests.teacher.fault_server import Running
 
 
@@ -46,15 +49,22 @@ def requests(calls: int, first: int) -> list[Request]:
     ]
 
 
-class WithoutHttp(Client):
-    """The client with its HTTP call replaced by a sleep: what is left is our own work, store and claims included."""
+class Asleep(Endpoint):
+    """An endpoint whose HTTP call is a sleep."""
 
     latency_s = 0.0
 
-    async def _post(self, endpoint: Endpoint, key: str, body: dict[str, Any]) -> str:
+    async def _post(self, key: str, body: dict[str, Any]) -> str:
         await asyncio.sleep(self.latency_s)
         message = {"role": "assistant", "content": "{}"}
         return json.dumps({"id": key, "choices": [{"message": message, "finish_reason": "stop"}], "usage": {}})
+
+
+class WithoutHttp(Client):
+    """The client without its HTTP: what is left is our own work, store and claims included."""
+
+    def _connect(self, url: str | None) -> Endpoint:
+        return Asleep.open(url, self.settings, self._key)
 
 
 def timed(client: Client, calls: int, repeats: int, profile: cProfile.Profile | None = None) -> tuple[float, float]:
@@ -153,7 +163,7 @@ def main() -> None:
         )
         profile = cProfile.Profile() if args.profile else None
         asked = timed(Client(settings, Store(Path(folder) / "a.sqlite"), "run"), args.calls, args.repeats, profile)
-        WithoutHttp.latency_s = args.latency
+        Asleep.latency_s = args.latency
         own = timed(WithoutHttp(settings, Store(Path(folder) / "b.sqlite"), "run"), args.calls, args.repeats)
         alone = asyncio.run(bare_openai(server.url, args.calls, args.in_flight))
         sockets = asyncio.run(bare_sockets(server.port, args.calls, args.in_flight))

@@ -3,13 +3,13 @@
 Usage: `python benchmarks/dpo_training.py [--pairs 256] [--batch 16] [--repeats 7] [--precision fp32] [--threads 2]`.
 Needs TRL: `pip install -c constraints.txt -e ".[test,trl]"`. Prints ratios, asserts nothing.
 
-Same model, adapter to start from, pairs, pairs per optimizer step, epochs, and number of threads. A pair is SuperCorrect's:
-after a problem and its steps before the first wrong one, the right cause and correction against wrong ones. TRL runs with
-AdamW as we do, without gradient checkpointing and logging: with the reference in every step (its default), and with the
-reference computed before training (`precompute_ref_log_probs`, in larger batches). For DPO it neither packs rows nor groups
-them by length. Ours also runs without prefix sharing, which shows what the sharing is worth. The time is that of the
-training loop and of the reference, without loading, tokenizing and saving. The variants run in turn, in one process, and
-the ratio is taken within each turn.
+Same model, adapter to start from, pairs, pairs per optimizer step, epochs, and number of threads. Pairs are like
+SuperCorrect's: after a problem and its steps before the first wrong one, the right cause and correction against wrong ones.
+TRL runs with AdamW as we do, without gradient checkpointing and logging: with the reference in every step (its default), and
+with the reference computed before training (`precompute_ref_log_probs`, in larger batches). For DPO it neither packs rows
+nor groups them by length. Ours also runs without prefix sharing, to show what the sharing is worth. The time is that of the
+training loop and of the reference, without loading, tokenizing and saving. The variants take turns in one process, and each
+ratio is of times within one turn.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from sei.data.arithmetic.generate import pretraining_stories
 from sei.records import Pair
 
 LEARNING_RATE, BETA, EPOCHS = 1e-4, 0.1, 3
-REFERENCE_BATCH = 32  # of TRL's computation of the reference before training
+REFERENCE_BATCH = 32  # for TRL's reference, computed before training
 
 
 def pairs(count: int) -> list[Pair]:
-    """Cause and correction of a wrong step, right against wrong, after the problem and the steps before."""
+    """Cause and correction of a wrong step, right against wrong, after the problem and the steps before it."""
     draws, made = random.Random(0), []
     for story in pretraining_stories(6):
         if len(made) == count:
@@ -70,11 +70,12 @@ def main() -> None:
 
     from sei.target.load import load_adapter, load_model, load_tokenizer
     from sei.target.tiny import WEIGHTS
-    from sei.training.module import Hyperparameters, PreferenceHyperparameters, PreferenceModule
+    from sei.training.module import PreferenceModule
     from sei.training.pairs import encode_pairs
     from sei.training.run import Loop, train_dpo, train_sft
+    from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 
-    datasets.disable_caching()  # or TRL would find its reference of the turn before
+    datasets.disable_caching()  # or else TRL would reuse its reference of the previous turn
     rows = pairs(options.pairs)
     tokenizer = load_tokenizer(WEIGHTS)
     encoded, _ = encode_pairs(rows, tokenizer, MAX_TOKENS)
@@ -88,7 +89,7 @@ def main() -> None:
         return f"{min(lengths)} to {max(lengths)} (median {sorted(lengths)[len(lengths) // 2]})"
 
     print(
-        f"{len(rows)} pairs, {EPOCHS} epochs, {options.batch} pairs a step; tokens of prompts {middle(prompts)}, of answers "
+        f"{len(rows)} pairs, {EPOCHS} epochs, {options.batch} pairs per step; tokens per prompt {middle(prompts)}, per answer "
         f"{middle(answers)}; LoRA r {RANK}, {options.precision}, {options.threads} threads"
     )
     folder = Path(tempfile.mkdtemp())
@@ -164,7 +165,7 @@ def main() -> None:
         return run
 
     precomputed = {"precompute_ref_log_probs": True, "precompute_ref_batch_size": REFERENCE_BATCH}
-    best = "sdpa" if options.precision == "fp32" else "eager"  # ours is faster so
+    best = "sdpa" if options.precision == "fp32" else "eager"  # which is faster for us
     compare(
         {
             f"ours, {best}": ours(best, True),

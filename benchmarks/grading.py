@@ -5,7 +5,7 @@ Run from the repository root, with the folder that holds `math500/test.jsonl` an
     python benchmarks/grading.py --data ../shared/data
 
 Prints rates and ratios, asserts nothing. The 5,000 MATH pairs are the 500 gold solutions of MATH-500, each against its
-own gold answer and the next nine: one right and nine wrong, none equal to another. The 400 sampled solutions have labels.
+own gold answer and the next nine: one right and nine wrong, no two alike. The 400 sampled solutions have labels.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sei import answers
+from sei.grading.pool import default_workers
 from sei.records import Verdict
 
 Pair = tuple[str, str]
 
 
 def plain_math_verify(pairs: Sequence[Pair]) -> list[Verdict]:
-    """What a user would write: parse both sides, verify, with the library's own timeouts."""
+    """What a user would write: parse both sides and verify, with the library's own timeouts."""
     from math_verify import parse, verify
 
     same = (verify(parse(f"${gold}$"), parse(output)) for output, gold in pairs)
@@ -60,8 +61,9 @@ def main() -> None:
         for shift in range(10)
     ]
     labels = [shift == 0 for _ in rows for shift in range(10)]
+    workers = default_workers()
     print(f"{len(pairs)} MATH pairs (labels: own gold answer or another's; a few others' answers are equal by chance)")
-    ours = timed("sei.answers, 2 workers, cold", lambda: answers.grade_many(pairs, "math"), labels)
+    ours = timed(f"sei.answers, {workers} workers, cold", lambda: answers.grade_many(pairs, "math"), labels)
     theirs = timed("math-verify, 1 process", lambda: plain_math_verify(pairs), labels)
     print(f"  ratio {theirs / ours:.1f}")
 
@@ -69,7 +71,7 @@ def main() -> None:
     pairs = [(row["solution"], row["gold_answer"]) for row in rows]
     truth = [bool(row["is_correct"]) for row in rows]
     print(f"{len(pairs)} sampled solutions of a real model")
-    ours = timed("sei.answers, 2 workers, warm", lambda: answers.grade_many(pairs, "math"), truth)
+    ours = timed(f"sei.answers, {workers} workers, warm", lambda: answers.grade_many(pairs, "math"), truth)
     theirs = timed("math-verify, 1 process", lambda: plain_math_verify(pairs), truth)
     print(f"  ratio {theirs / ours:.1f}")
 

@@ -44,11 +44,11 @@ def main() -> None:
     prepare(options.threads)
     from sei.target.engine import Query, Sampling
     from sei.target.formats import Formats
-    from sei.target.hf import HFEngine
+    from sei.target.generation import HFEngine
     from sei.target.precision import dtype_for, precision_for
     from sei.target.tiny import WEIGHTS
-    from sei.training.module import Hyperparameters
     from sei.training.run import Loop, train_sft
+    from sei.training.settings import Hyperparameters
 
     rows, folder = examples(options.examples), Path(tempfile.mkdtemp())
     settings = Hyperparameters(

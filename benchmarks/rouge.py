@@ -3,9 +3,9 @@
 Usage: `python benchmarks/rouge.py ../shared/data/gsm8k [--questions 5000] [--sample 2000]`.
 Prints ratios, asserts nothing.
 
-The work is the synthesis filter's: each question is compared with every question kept before it, and kept if all
-ROUGE-L F are below 0.7. Ours does all of it. rouge_score would need more than an hour, so it is timed on a random sample
-of the same pairs and extrapolated. Its decisions are checked where they could differ: on every rejection, on the pairs
+The task is the synthesis filter's: each question is compared with every question kept before it, and kept if every
+ROUGE-L F is below 0.7. Ours does all of it. rouge_score would need more than an hour, so it is timed on a random sample
+of the same pairs and extrapolated. The decisions are compared where they could differ: on every rejection, on the pairs
 just below the threshold, and on the random sample.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
 
     print(f"questions                     {len(questions)} ({len(kept)} kept, {len(rejected)} rejected at {THRESHOLD})")
     print(f"pairs to decide               {pairs:,}")
-    print(f"sei.data.overlap              {ours:.2f} s, all pairs ({ours / pairs * 1e6:.3f} us a pair)")
+    print(f"sei.data.overlap              {ours:.2f} s, all pairs ({ours / pairs * 1e6:.3f} us per pair)")
     print(
         f"rouge_score                   {extrapolated:,.0f} s, extrapolated: {len(drawn)} pairs, {per_pair * 1e6:.0f} us each"
     )

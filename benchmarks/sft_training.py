@@ -3,14 +3,14 @@
 Usage: `python benchmarks/sft_training.py [--examples 512] [--batch 16] [--repeats 7] [--precision fp32] [--threads 2]`.
 Needs TRL: `pip install -c constraints.txt -e ".[test,trl]"`. Prints ratios, asserts nothing.
 
-Same model, LoRA, examples, examples per optimizer step, and number of threads; the loss is on responses alone on both
-sides. Rows are what the embedded recipes train on: chains of thought, and corrections of wrong solutions, which are longer.
-TRL runs with AdamW as we do, without gradient checkpointing and logging, in three ways: as a user first writes it (random
-batches, padded to their longest), with batches of alike length, and with its own packing (best-fit decreasing, into rows of
-the longest example, all rows of a step joined to one; it asks for flash attention, which a CPU does not have). A packed row
-holds several examples, so the same number of examples a step means fewer rows a step. The time is that of the training
-loop, from its first batch to its last optimizer step, without loading, tokenizing and saving; tokens are those of the
-examples, without padding. The variants run in turn, in one process, and the ratio is taken within each turn.
+Same model, LoRA, examples, examples per optimizer step, and number of threads; both compute the loss on responses only.
+Rows are what the embedded recipes train on: chains of thought, and corrections of wrong solutions, which are longer.
+TRL runs with AdamW as we do, without gradient checkpointing and logging, in three ways: as a user would first write it
+(random batches, padded to their longest row), with batches of similar length, and with its own packing (best-fit decreasing,
+into rows of the longest example, all rows of a step joined into one; it asks for flash attention, which a CPU does not
+have). A packed row holds several examples, so the same number of examples per step means fewer rows per step. The time is
+that of the training loop, from its first batch to its last optimizer step, without loading, tokenizing and saving; tokens are
+those of the examples, without padding. The variants take turns in one process, and each ratio is of times within one turn.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RANK, ALPHA = 32, 64
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MAX_TOKENS = 512
 
-Variant = Callable[[], tuple["Stopwatch", float]]  # the time it took, and its units (tokens or pairs)
+Variant = Callable[[], tuple["Stopwatch", float]]  # the time it took, and how many tokens or pairs it trained on
 
 
 def examples(count: int) -> list[Example]:
@@ -66,7 +66,7 @@ def examples(count: int) -> list[Example]:
 
 
 class Stopwatch:
-    """Time between two events of a training loop, by the clock and of the processor (all threads)."""
+    """Time between two events of a training loop: wall time and processor time (of all threads)."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -95,7 +95,7 @@ def theirs_watch(watch: Stopwatch) -> Any:
 
 
 def theirs_settings(folder: Path, precision: str) -> dict[str, Any]:
-    """What both of TRL's trainers are told: plain AdamW on the CPU, nothing saved and nothing said."""
+    """Settings of both TRL trainers: plain AdamW on the CPU, nothing saved and nothing logged."""
     return {
         "output_dir": str(folder / "theirs"),
         "use_cpu": True,
@@ -125,7 +125,7 @@ def ours_watch(watch: Stopwatch) -> Any:
 def compare(variants: dict[str, Variant], repeats: int, unit: str) -> None:
     """Run the variants in turn and print their rates, and the ratios of the first one's to each other's.
 
-    On a machine with other work the ratio by processor time says more than the one by the clock.
+    On a machine with other work the ratio of processor times says more than that of wall times.
     """
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
     for turn in range(repeats + 1):
@@ -141,22 +141,22 @@ def compare(variants: dict[str, Variant], repeats: int, unit: str) -> None:
             every = sorted(mine[measure] / other[measure] for mine, other in zip(ours, rates, strict=True))
             ratios.append(f"{statistics.median(every):.2f} [{every[0]:.2f}, {every[-1]:.2f}]")
         rate = statistics.median(rate for rate, _ in rates)
-        print(f"{name:42} {rate:8.1f} {unit}/s   ours / this: by the clock {ratios[0]}, by processor time {ratios[1]}")
+        print(f"{name:42} {rate:8.1f} {unit}/s   ours / this: wall time {ratios[0]}, processor time {ratios[1]}")
 
 
 def arguments(description: str | None, what: str, count: int, batch: int) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(f"--{what}", type=int, default=count)
-    parser.add_argument("--batch", type=int, default=batch, help=f"{what} an optimizer step")
+    parser.add_argument("--batch", type=int, default=batch, help=f"{what} per optimizer step")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--profile", action="store_true", help="say where our time goes instead")
+    parser.add_argument("--profile", action="store_true", help="show instead where our time goes")
     return parser.parse_args()
 
 
 def prepare(threads: int) -> None:
-    """Before torch is imported: threads that wait sleep, and nothing is shown or sent."""
+    """Before torch is imported: waiting threads sleep, no progress is shown, and the hub is not contacted."""
     os.environ |= {"OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import datasets
@@ -169,9 +169,9 @@ def prepare(threads: int) -> None:
 
 
 def profile(train: Callable[[], float], steps: int) -> None:
-    """Where our time goes, and how far it is from what matrix products of the same shapes reach at their best, in float32.
+    """Where our time goes, and how far it is from the time of its matrix products alone, in float32.
 
-    The products inside sdpa are not counted among them, the reference of DPO is part of its steps.
+    Products inside sdpa are not counted; DPO's reference is part of its steps.
     """
     import torch
     from torch.profiler import ProfilerActivity
@@ -197,7 +197,7 @@ def profile(train: Callable[[], float], steps: int) -> None:
             kind = next((kind for kind, names in kinds.items() if one.key.startswith(names)), "other operators")
             times[kind] += one.self_cpu_time_total
     total = profiled * 1e6
-    print(f"{1e3 * seconds / steps:.1f} ms a step; under the profiler {1e3 * profiled / steps:.1f} ms, of which")
+    print(f"{1e3 * seconds / steps:.1f} ms per step; under the profiler {1e3 * profiled / steps:.1f} ms, of which")
     for kind, spent in times.items():
         print(f"  {kind:46} {100 * spent / total:5.1f} %")
     print(f"  {'between operators (Python, Lightning, AdamW)':46} {100 * (1 - sum(times.values()) / total):5.1f} %")
@@ -226,7 +226,7 @@ def profile(train: Callable[[], float], steps: int) -> None:
         square @ square
         rounds.append(time.perf_counter() - start)
     print(
-        f"matrix products: {flops / steps / 1e9:.2f} GFLOP a step; the step as a whole runs {flops / seconds / 1e9:.1f} GFLOP/s, "
+        f"matrix products: {flops / steps / 1e9:.2f} GFLOP per step; the whole step reaches {flops / seconds / 1e9:.1f} GFLOP/s, "
         f"the same products alone {flops / best / 1e9:.1f}, a product of 1024 x 1024 {2 * 1024**3 / min(rounds) / 1e9:.1f}: "
         f"the step takes {seconds / best:.1f} times as long as its matrix products alone"
     )
@@ -241,9 +241,9 @@ def main() -> None:
 
     from sei.target.load import load_model, load_tokenizer
     from sei.target.tiny import WEIGHTS
-    from sei.training.module import Hyperparameters
     from sei.training.packing import encode_all
     from sei.training.run import Loop, train_sft
+    from sei.training.settings import Hyperparameters
 
     rows = examples(options.examples)
     tokenizer = load_tokenizer(WEIGHTS)
@@ -251,8 +251,8 @@ def main() -> None:
     tokens = sum(lengths)
     steps = -(-len(rows) // options.batch)
     print(
-        f"{len(rows)} examples of {lengths[0]} to {lengths[-1]} tokens (median {lengths[len(lengths) // 2]}), {options.batch} a "
-        f"step, LoRA r {RANK}, {options.precision}, {options.threads} threads"
+        f"{len(rows)} examples of {lengths[0]} to {lengths[-1]} tokens (median {lengths[len(lengths) // 2]}), "
+        f"{options.batch} per step, LoRA r {RANK}, {options.precision}, {options.threads} threads"
     )
     folder = Path(tempfile.mkdtemp())
     settings = Hyperparameters(
@@ -312,8 +312,8 @@ def main() -> None:
     alike = {"train_sampling_strategy": "group_by_length"}
     variants |= {
         "TRL, sdpa": theirs("sdpa", options.batch),
-        "TRL, sdpa, batches of alike length": theirs("sdpa", options.batch, **alike),
-        "TRL, eager, batches of alike length": theirs("eager", options.batch, **alike),
+        "TRL, sdpa, batches of similar length": theirs("sdpa", options.batch, **alike),
+        "TRL, eager, batches of similar length": theirs("eager", options.batch, **alike),
         "TRL, sdpa, its packing": theirs("sdpa", packed_rows, packing=True, max_length=lengths[-1]),
     }
     compare(variants, options.repeats, "tokens")

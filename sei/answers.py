@@ -1,7 +1,7 @@
 """Grading: does this output give the gold answer?
 
 Purpose: the verdict on which everything else stands. A grader's false "wrong" becomes a mistake that the teacher then
-explains with confidence, so comparison is exact and what cannot be judged is said, not guessed.
+explains with confidence, so the comparison is exact, and what cannot be judged is reported as such, not guessed.
 Place in the flow: attempts, corrections, synthetic problems, one-shot selection and evaluation all grade here.
 
 Styles: `gsm8k` (one number), `math` (LaTeX expressions, lists, intervals, matrices ...), `choice` (a letter).
@@ -28,7 +28,7 @@ from typing import Literal
 
 from sei.grading import extract as finders
 from sei.grading import latex, numeric
-from sei.grading.pool import Pool
+from sei.grading.pool import Pool, default_workers
 from sei.records import Problem, Verdict
 
 Style = Literal["gsm8k", "math", "choice"]
@@ -51,8 +51,8 @@ def grade(output: str, gold: str, style: Style = "gsm8k", *, truncated: bool = F
     """The verdict on one output. For many outputs of style `math`, `grade_many` uses all workers at once.
 
     `gold` is the bare answer (for gsm8k also a solution that ends with `#### answer` or `A: answer`; for choice a letter,
-    or letter and text as in "(C) garage"). `truncated` says that the generation hit its token limit: without a complete
-    answer behind a marker the verdict is then TRUNCATED, since the last number of half a solution is not an answer.
+    or a letter and its text as in "(C) garage"). `truncated` says that the generation hit its token limit: without a complete
+    answer after a marker the verdict is then TRUNCATED, since the last number of half a solution is not an answer.
     """
     return grade_many([(output, gold)], style, truncated=[truncated], workers=1)[0]
 
@@ -62,13 +62,14 @@ def grade_many(
     style: Style = "gsm8k",
     *,
     truncated: Sequence[bool] | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> list[Verdict]:
     """The verdicts on (output, gold) pairs, in their order.
 
-    `truncated` has one flag a pair (default: none was). `timeout_s` is CPU time for one pair: beyond it, or beyond
-    MEMORY_MB, the pair is a TIMEOUT and the rest goes on. Equal pairs are judged once.
+    `truncated` has one flag per pair (default: none was truncated). `timeout_s` is CPU time for one pair: beyond it, or beyond
+    MEMORY_MB, its verdict is TIMEOUT and the other pairs go on. Equal pairs are judged once. At most `workers` processes compare
+    symbols (default: one for each processor that this process may use).
     """
     flags = truncated if truncated is not None else [False] * len(pairs)
     if len(flags) != len(pairs):
@@ -80,19 +81,20 @@ def grade_many(
         verdicts.append(verdict if isinstance(verdict, Verdict) else None)
         if not isinstance(verdict, Verdict):
             open_pairs.setdefault(verdict, []).append(index)
-    for pair, same in zip(open_pairs, _same_by_symbols(list(open_pairs), workers, timeout_s), strict=True):
+    answers = _same_by_symbols(list(open_pairs), workers or default_workers(), timeout_s)
+    for pair, same in zip(open_pairs, answers, strict=True):
         for index in open_pairs[pair]:
             verdicts[index] = Verdict.TIMEOUT if same is None else _verdict(same)
     return [verdict for verdict in verdicts if verdict is not None]
 
 
 def equivalent_many(
-    pairs: Sequence[tuple[str, str]], style: Style = "gsm8k", *, workers: int = 2, timeout_s: float = TIMEOUT_S
+    pairs: Sequence[tuple[str, str]], style: Style = "gsm8k", *, workers: int | None = None
 ) -> list[bool]:
-    """For pairs of answers as `extract` gives them, whether they are the same answer: what maj@k groups by."""
+    """For pairs of answers as `extract` gives them, whether the two are the same answer; maj@k groups by this."""
     if style == "math":
         pairs = [(f"\\boxed{{{first}}}", second) for first, second in pairs]
-    verdicts = grade_many(pairs, style, workers=workers, timeout_s=timeout_s)
+    verdicts = grade_many(pairs, style, workers=workers)
     return [verdict is Verdict.CORRECT for verdict in verdicts]
 
 
@@ -154,7 +156,7 @@ def _gold_number(gold: str) -> Fraction | None:
 
 
 def _readings(answer: str) -> tuple[Fraction | None, ...]:
-    """The values an answer may stand for: `2 million` is 2,000,000, or 2 where the question counts in millions."""
+    """The values that an answer may have: `2 million` is 2,000,000, or 2 if the question counts in millions."""
     amount, _, scale = answer.rpartition(" ")
     if scale in numeric.SCALES:
         base = numeric.value(amount)

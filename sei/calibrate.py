@@ -1,8 +1,8 @@
-"""Measure a teacher before money is spent on it: does it find the first wrong step, does it put mistakes right, and at what
+"""Measure a teacher before money is spent on it: does it find the first wrong step, does it correct mistakes, and at what
 price?
 
-Place in the flow: a command beside `train.py`, with the same overrides. The mistakes are made, so their truth is known: one
-step of a gold solution is spoiled and the steps after it go on from the wrong value. They come from the arithmetic world
+Place in the flow: a command beside `train.py`, with the same overrides. The mistakes are planted, so the wrong step is known:
+one step of a gold solution is spoiled, and the steps after it continue from the wrong value. They come from the arithmetic world
 and, with `data=gsm8k`, from GSM8K's annotated solutions too. With `dry_run=true` it only prints the price.
 
 Example::
@@ -21,37 +21,39 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
 
+from sei.answers import Style
 from sei.arithmetic import ArithmeticRefused, evaluate, parse
-from sei.config import CONF, explain_unknown_keys, register, validate
+from sei.compose import CONF, prepare, register
+from sei.config import Config, build
+from sei.data.arithmetic import Arithmetic
 from sei.data.arithmetic.corrupt import corrupt
 from sei.data.arithmetic.generate import IN_DOMAIN, stories
 from sei.equations import ANNOTATION
 from sei.errors import UserError
-from sei.recipes.kit import Kit
-from sei.recipes.resources import api_settings
+from sei.llm.store import Store
 from sei.records import Correction, Diagnosis, Mistake, Problem, content_id
+from sei.stage import Output
 from sei.stages.correct import correct
 from sei.stages.diagnose import diagnose
 from sei.statistics import wilson_interval
 from sei.steps import join_steps, split_steps
-from sei.teacher.base import Teacher
+from sei.teacher.base import Charged, Place, Priced, Teacher
 from sei.tracking.display import Display
-from sei.workspace import Output, Workspace
 
 _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|[-+*/()]")
 _NUMBER = re.compile(r"(?<![\d.,])\d[\d,]*(?:\.\d+)?(?!\d)")
 _GAP = r"[\s$A-Za-z]*"  # what may stand between the tokens of an expression in the words: units, `$`
-_MOST_TRIES = 20  # ways to spoil one solution before it is passed over
+_STYLE: Style = "gsm8k"  # of the mistakes, those of the arithmetic world too
+_MOST_TRIES = 20  # attempts to spoil one solution before it is skipped
 
 
 @dataclass(frozen=True)
 class Item:
-    """A made mistake and the 1-based number of its first wrong step."""
+    """A planted mistake and the 1-based number of its first wrong step."""
 
     mistake: Mistake
     step: int
@@ -59,7 +61,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Calibration:
-    """One teacher on the made mistakes of one source; the fields are the columns of the CSV.
+    """One teacher on the planted mistakes of one source; the fields are the columns of the CSV.
 
     Shares are of all `n` items, so what was rejected counts as not found. Dollars are None where no price is known.
     """
@@ -75,23 +77,23 @@ class Calibration:
     correct: float
     correct_low: float
     correct_high: float
-    rejected_diagnoses: str  # `reason count`, by `; `
+    rejected_diagnoses: str  # `reason count`, separated by `; `
     rejected_corrections: str
     usd_per_1000_diagnoses: float | None
     usd_per_1000_corrections: float | None
 
 
-# Making mistakes
+# Planting mistakes
 
 
 def arithmetic_items(count: int, seed: int) -> list[Item]:
-    """`count` spoiled solutions of the arithmetic world, of problems that are in no training split."""
+    """`count` spoiled solutions of the arithmetic world, of problems that no training split contains."""
     rng = random.Random(f"calibrate/{seed}")
     items = (
         Item(_mistake(story.problem("test"), join_steps(list(spoiled.lines), str(spoiled.answer))), spoiled.step)
         for story in stories(IN_DOMAIN, "test", "calibrate", seed)
         for spoiled in [corrupt(story, rng)]
-        if len(spoiled.lines) == len(story.lines)  # a missing step is no wrong step to point at
+        if len(spoiled.lines) == len(story.lines)  # a missing step leaves no wrong step to point at
     )
     return _distinct(items, count)
 
@@ -99,7 +101,8 @@ def arithmetic_items(count: int, seed: int) -> list[Item]:
 def annotated_items(problems: Sequence[Problem], count: int, seed: int) -> list[Item]:
     """Up to `count` spoiled gold solutions of `problems`, at most one each.
 
-    Used are solutions with one whole-numbered annotation a step, in which it is clear which numbers are earlier results.
+    Only solutions with one whole-number annotation per step are used, and only if it is clear which numbers are earlier
+    results.
     """
     rng = random.Random(f"calibrate/{seed}")
     shuffled = rng.sample(list(problems), len(problems))
@@ -107,7 +110,7 @@ def annotated_items(problems: Sequence[Problem], count: int, seed: int) -> list[
 
 
 def spoil(problem: Problem, rng: random.Random) -> Item | None:
-    """The problem's gold solution with one step's operation, operand or result made wrong; None where it cannot be."""
+    """The problem's gold solution with one step's operation, operand or result made wrong; None if it cannot be spoiled."""
     steps = _read(problem)
     if steps is None:
         return None
@@ -118,7 +121,7 @@ def spoil(problem: Problem, rng: random.Random) -> Item | None:
         tokens, value = change(steps[index], earlier, rng)
         if value in (None, steps[index].value):
             continue
-        if output := _go_on(problem, steps, index, tokens, value):
+        if output := _continued(steps, index, tokens, value):
             return Item(_mistake(problem, output), index + 1)
     return None
 
@@ -134,7 +137,7 @@ class _Step:
     after: str
 
     def rewritten(self, tokens: tuple[str, ...], value: Fraction, renamed: dict[Fraction, Fraction]) -> str:
-        """The line with another expression and result, in annotation and words; `renamed` are earlier results."""
+        """The line with another expression and result, in its annotation and its words; `renamed` are earlier results."""
         places = self.visible() or []
         before, at = "", 0
         for (start, end), token in zip(places, tokens, strict=bool(places)):
@@ -145,14 +148,14 @@ class _Step:
         return f"{before}<<{''.join(tokens)}={value}>>{after}"
 
     def visible(self) -> list[tuple[int, int]] | None:
-        """Where the tokens stand in the words just before the annotation, None where the words do not repeat them."""
+        """Where the tokens are in the words just before the annotation, None if the words do not repeat them."""
         pattern = _GAP.join(f"({re.escape(token)})" for token in self.tokens)
         found = list(re.finditer(rf"(?<![\d.,]){pattern}{_GAP}=\s*\$?$", self.before))
         return [found[0].span(group) for group in range(1, len(self.tokens) + 1)] if found else None
 
 
 def _read(problem: Problem) -> list[_Step] | None:
-    """The solution as steps, None where it is not of the plain kind that can be spoiled without doubt."""
+    """The solution as steps, None unless it is plain enough to be spoiled unambiguously."""
     lines, answer = split_steps(problem.solution)
     steps: list[_Step] = []
     for line in lines:
@@ -174,7 +177,7 @@ def _read(problem: Problem) -> list[_Step] | None:
         steps.append(step)
     results = [step.value for step in steps]
     given = {_value(text) for text in _NUMBER.findall(problem.question)}
-    # A number that may be a result or a given one cannot be followed through.
+    # A number that may be a result or given in the question cannot be traced through the steps.
     clear = len(set(results)) == len(results) and not given & set(results)
     return steps if clear and answer is not None and results and _value(answer) == results[-1] else None
 
@@ -209,10 +212,8 @@ def _with(step: _Step, place: int, token: str) -> tuple[tuple[str, ...], Fractio
     return tokens, _whole("".join(tokens))
 
 
-def _go_on(
-    problem: Problem, steps: Sequence[_Step], index: int, tokens: tuple[str, ...], value: Fraction
-) -> str | None:
-    """The solution with step `index` replaced and continued from its value; None where it cannot go on or ends right."""
+def _continued(steps: Sequence[_Step], index: int, tokens: tuple[str, ...], value: Fraction) -> str | None:
+    """The solution with step `index` replaced and continued from its value; None if it cannot continue or ends right."""
     lines = [step.line for step in steps[:index]]
     lines.append(steps[index].rewritten(tokens, value, {}))
     renamed = {steps[index].value: value}
@@ -244,7 +245,7 @@ def _value(text: str) -> Fraction | None:
 
 
 def _whole(text: str) -> Fraction | None:
-    """The value of an expression where it is a whole number above 0: what school sums go on with."""
+    """The value of an expression if it is a positive whole number, as the results of school problems are; else None."""
     value = _value(text)
     return value if value is not None and value.denominator == 1 and value > 0 else None
 
@@ -277,10 +278,10 @@ def _distinct(items: Iterator[Item], count: int) -> list[Item]:
 
 
 def measure(items: Sequence[Item], teacher: Teacher, source: str) -> Calibration:
-    """The teacher's diagnoses and corrections of `items`, against what is known. `items` must not be empty."""
+    """The teacher's diagnoses and corrections of `items`, compared with the truth. `items` must not be empty."""
     mistakes = [item.mistake for item in items]
     diagnosed = diagnose(mistakes, teacher)
-    corrected = correct(mistakes, diagnosed.records, teacher, style="gsm8k")
+    corrected = correct(mistakes, diagnosed.records, teacher, style=_STYLE)
     truth = {item.mistake.id: item.step for item in items}
     located = sum(diagnosis.step == truth[diagnosis.mistake_id] for diagnosis in diagnosed.records)
     locate, right = (wilson_interval(hits, len(items)) for hits in (located, len(corrected.records)))
@@ -304,80 +305,72 @@ def _reasons(output: Output[Diagnosis] | Output[Correction]) -> str:
     return "; ".join(f"{reason} {count}" for reason, count in counts.most_common())
 
 
-def _priced(result: Calibration, items: Sequence[Item], teacher: Any) -> Calibration:
-    """`result` with what the API really charged for the answers used here, also for those paid in earlier runs."""
-    from sei.teacher.api.prices import price_of
-
-    settings = teacher.client.settings
-    if price_of(settings.model, settings.price) is None:
+def _priced(result: Calibration, items: Sequence[Item], teacher: Charged) -> Calibration:
+    """`result` with what the API really charged for the answers used here, including those paid for in earlier runs."""
+    dollars = teacher.charged()
+    if dollars is None:
         return dataclasses.replace(result, usd_per_1000_diagnoses=None, usd_per_1000_corrections=None)
-    dollars = {"diagnose": 0.0, "correct": 0.0}
-    for use, answer in teacher.client.store.used(teacher.client.run):
-        dollars[use.stage] += answer.cost_usd
     return dataclasses.replace(
         result,
-        usd_per_1000_diagnoses=1000 * dollars["diagnose"] / len(items),
-        usd_per_1000_corrections=1000 * dollars["correct"] / len(items),
+        usd_per_1000_diagnoses=1000 * dollars.get("diagnose", 0.0) / len(items),
+        usd_per_1000_corrections=1000 * dollars.get("correct", 0.0) / len(items),
     )
 
 
-def calibrate(config: Any, count: int, display: Display) -> list[Calibration]:
-    """Measure `config.teacher` on `count` made mistakes of each source. Raises UserError for what the user can mend."""
-    cache = Path(config.cache_dir)
+def calibrate(config: Config, count: int, display: Display) -> list[Calibration]:
+    """Measure `config.teacher` on `count` planted mistakes per source. Raises UserError for what the user can fix."""
+    cache, choice = config.cache_dir, config.teacher
+    store = cache / "teacher.sqlite"
+    described = choice.open(Place(_STYLE, store, cache)).fingerprint()
     results = []
-    for source, items in made(config, count, display).items():
-        # One account for each question asked of each teacher, so that its sums are exact and a rerun is the same run.
-        account = content_id("calibration", config.teacher.name, config.teacher.model, [i.mistake.id for i in items])
-        kit = Kit(config, Workspace(cache / "calibrations" / account, cache), display)
-        if config.teacher.kind == "symbolic":
-            results.append(measure(items, kit.teacher, source))
-            continue
-        teacher: Any = kit.teacher
+    for source, items in items_by_source(config, count).items():
+        # One account for each teacher and set of mistakes, so that the sums are exact and a rerun counts nothing twice.
+        account = content_id("calibration", described, [item.mistake.id for item in items])
+        teacher = choice.open(Place(_STYLE, store, cache / "calibrations" / account))
         try:
-            results.append(_priced(measure(items, teacher, source), items, teacher))
+            result = measure(items, teacher, source)
+            results.append(_priced(result, items, teacher) if isinstance(teacher, Charged) else result)
         finally:
             teacher.close()
     return results
 
 
-def made(config: Any, count: int, display: Display) -> dict[str, list[Item]]:
-    """The mistakes of every source that the configuration gives."""
-    validate(config)
+def items_by_source(config: Config, count: int) -> dict[str, list[Item]]:
+    """The planted mistakes of every source in the configuration."""
     if count < 1:
-        raise UserError(f"--items {count}: give 1 or more")
+        raise UserError(f"--items {count}: must be at least 1")
     sources = {"arithmetic": arithmetic_items(count, config.seed)}
-    if config.data.kind == "gsm8k":
-        cache = Path(config.cache_dir)
-        train = Kit(config, Workspace(cache, cache, compute=False), display).splits.train
-        sources["gsm8k"] = annotated_items(train, count, config.seed)
-        if not sources["gsm8k"]:
-            raise UserError(f"data.path={config.data.path}: no solution with one plain annotation a step to spoil")
+    data = config.data
+    if not isinstance(data, Arithmetic):
+        sources[data.name] = annotated_items(data.load().train, count, config.seed)
+        if not sources[data.name]:
+            raise UserError(
+                f"data={data.name}: no solution has exactly one plain annotation per step, so none can be spoiled"
+            )
     return sources
 
 
-def foresee(config: Any, count: int, display: Display) -> None:
-    """Print what `calibrate` would cost, asking nobody."""
-    from sei.teacher.api.store import Store
-    from sei.teacher.api.teacher import estimate
-
-    cache = Path(config.cache_dir)
-    kit = Kit(config, Workspace(cache, cache, compute=False), display)
-    for source, items in made(config, count, display).items():
-        if config.teacher.kind == "symbolic":
-            display.note(f"{source}: {len(items):,} mistakes; the symbolic teacher costs nothing")
-            continue
-        roles, settings, path = kit.roles, api_settings(config.teacher), cache / "teacher.sqlite"
-        store = Store(path) if path.exists() else None
-        for what, role in (("diagnoses", roles.diagnose), ("corrections", roles.correct)):
-            cost = estimate([role(item.mistake) for item in items], settings, roles, store=store)
-            usd = "no price known" if cost.usd is None else f"about {cost.usd:,.4f} US dollars"
-            display.note(f"{source}: {cost.calls:,} {what}, {cost.stored:,} of them in the store; {usd} ({cost.basis})")
-        if store is not None:
-            store.close()
+def estimate_costs(config: Config, count: int, display: Display) -> None:
+    """Print what `calibrate` would cost, without asking the teacher."""
+    choice, path = config.teacher, config.cache_dir / "teacher.sqlite"
+    sources = items_by_source(config, count)
+    if not isinstance(choice, Priced):
+        for source, items in sources.items():
+            display.note(f"{source}: {len(items):,} mistakes; teacher={choice.name} is free")
+        return
+    roles = choice.roles(_STYLE)
+    with closing(Store(path)) if path.exists() else nullcontext() as store:
+        for source, items in sources.items():
+            for what, role in (("diagnoses", roles.diagnose), ("corrections", roles.correct)):
+                cost = choice.estimate([role(item.mistake) for item in items], _STYLE, store=store)
+                usd = "price unknown" if cost.usd is None else f"about {cost.usd:,.4f} US dollars"
+                display.note(
+                    f"{source}: {cost.calls:,} {what}, {cost.stored:,} of them in the store; {usd} ({cost.basis})"
+                )
 
 
 def show(results: Sequence[Calibration], display: Display) -> None:
-    """A table on a terminal, CSV elsewhere."""
+    """Print a table on a terminal, CSV elsewhere."""
     rows = [dataclasses.asdict(result) for result in results]
     if not display.console.is_terminal:
         writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
@@ -386,7 +379,7 @@ def show(results: Sequence[Calibration], display: Display) -> None:
         return
     from rich.table import Table
 
-    table = Table(title=f"Teacher {results[0].teacher} on made mistakes")
+    table = Table(title=f"Teacher {results[0].teacher} on planted mistakes")
     for column in (
         "source",
         "n",
@@ -411,25 +404,30 @@ def show(results: Sequence[Calibration], display: Display) -> None:
 
 
 def _dollars(usd: float | None) -> str:
-    return "no price known" if usd is None else f"{usd:,.2f}"
+    return "price unknown" if usd is None else f"{usd:,.2f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
     from hydra import compose, initialize_config_dir
 
-    parser = argparse.ArgumentParser(prog="python -m sei.calibrate", description="Measure a teacher on made mistakes.")
-    parser.add_argument("--items", type=int, default=100, help="mistakes of each source (default: 100)")
+    parser = argparse.ArgumentParser(
+        prog="python -m sei.calibrate", description="Measure a teacher on planted mistakes."
+    )
+    parser.add_argument("--items", type=int, default=100, help="mistakes per source (default: 100)")
     parser.add_argument("overrides", nargs="*", help="as for train.py: teacher=gpt-4o data=gsm8k data.path=DIR ...")
     options = parser.parse_intermixed_args(arguments)
     try:
-        explain_unknown_keys(options.overrides)
+        if not CONF.is_dir():
+            raise UserError(
+                f"{CONF}: no such folder. The configuration stays in the checkout: install it with `pip install -e .`"
+            )
         register()
-        with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
-            config = compose("config", overrides=options.overrides)
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = build(compose("config", overrides=prepare(options.overrides)))
         display = Display()
         if config.dry_run:
-            foresee(config, options.items, display)
+            estimate_costs(config, options.items, display)
         else:
             show(calibrate(config, options.items, display), display)
     except UserError as error:

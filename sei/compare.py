@@ -4,8 +4,8 @@ Place in the flow: after a sweep (`python train.py -m recipe=cot,sei seed=0,1,2`
 groups runs by recipe and by whatever other override differs, and prints per group and evaluation set the accuracy before
 and after with an interval over seeds (and the paper's figure, where the runs' `expected` has one), then the paired tests
 on the same test items: McNemar within each pair of equal seeds, and a bootstrap over items and seeds. Several recipes are
-tested each against each; variants of one recipe, as of an ablation, each against the first label, which is the plain recipe
-where it was run; with `--baseline`, each against that one. Writes `compare.csv` and `compare.png` into the first path.
+tested each against each; variants of one recipe, such as an ablation's, each against the first label, which is the plain
+recipe if it was run; with `--baseline`, each group against that one. Writes `compare.csv` and `compare.png` into the first path.
 On a terminal it prints tables; elsewhere standard output is exactly `compare.csv`, and remarks go to standard error.
 
 Example::
@@ -39,8 +39,8 @@ from sei.stages.evaluate import score
 from sei.statistics import Interval, mcnemar, mean_interval, paired_bootstrap, shares_interval
 from sei.workspace import read_records
 
-# Overrides that do not make two runs different experiments: these two, which are compared over, and groups that only say
-# where and how to run, and the figures to compare with.
+# Overrides that do not make two runs different experiments: the two that are compared over, and those that only say where
+# and how to run, or which figures to compare with.
 _COMPARED_OVER = ("recipe", "seed")
 _WHERE_AND_HOW = ("logger", "cache_dir", "dry_run", "hydra", "expected")
 
@@ -73,15 +73,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of `compare.csv`; what a kind of line does not have is empty. Accuracies and differences are in [0, 1].
+    """One line of `compare.csv`; columns that its kind does not use are empty. Accuracies and differences are in [0, 1].
 
     accuracy: one group on one evaluation set. `after` with its interval `low`, `high` is Student's over seeds, or over
-    items (after Wilson) where there is one seed. `paper` is the paper's figure for `after`, and `remark` says where it
-    stands.
+    items (after Wilson) where there is one seed. `paper` is the paper's figure for `after`, and `remark`
+    cites it.
     paired: `difference` is `recipe` minus `against`, bootstrap interval and p.
-    share: what else was measured of one group, named in `remark`: its second pass, the checks of its mistakes.
-    mcnemar: the same two for one seed, where items have one sample; `only_recipe` and `only_against` count items that one
-    alone got right.
+    share: something else measured for one group, named in `remark`: its second pass, the checks of its mistakes.
+    mcnemar: the same two groups for one seed, if items have one sample; `only_recipe` and `only_against` count items that
+    only one of them got right.
     """
 
     kind: Literal["accuracy", "share", "paired", "mcnemar", "failed"]
@@ -105,7 +105,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups of runs by label, what is said of them, and remarks a reader must know."""
+    """Groups of runs by label, the figures about them, and remarks that a reader needs to know."""
 
     groups: dict[str, list[Run]]
     rows: list[Row]
@@ -133,7 +133,7 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
 def compare(runs: Sequence[Run], baseline: str | None = None) -> Comparison:
     """Accuracies and paired tests, against `baseline` (a group's label) where given.
 
-    Raises UserError where runs answered different test items, and for a baseline that is no group.
+    Raises UserError where runs answered different test items, and for a baseline that is not a group.
     """
     remarks: list[str] = []
     groups = _grouped([run for run in runs if run.error is None], remarks)
@@ -158,7 +158,7 @@ def show(comparison: Comparison, console: Console) -> None:
     for row in comparison.rows:
         by_kind[row.kind].append(row)
     for eval_set, rows in _by_set(by_kind["accuracy"]):
-        title = f"Accuracy {eval_set}: {rows[0].items:,} items, mean over seeds, 95 % interval"
+        title = f"Accuracy on {eval_set}: {rows[0].items:,} items, mean over seeds, 95 % interval"
         paper = any(row.paper is not None for row in rows)
         columns = ("measured", "interval", "paper") if paper else ("after", "interval")
         table = _table(title, "recipe", numbers=("seeds", "before", *columns, "change", "tokens trained"))
@@ -182,7 +182,7 @@ def show(comparison: Comparison, console: Console) -> None:
             table.add_row(label, *(_share(found.get(name)) for name in names))
         console.print(table)
     for eval_set, rows in _by_set(by_kind["paired"]):
-        title = f"Paired tests {eval_set}: points of difference on the same items, 95 % bootstrap interval"
+        title = f"Paired tests on {eval_set}: difference in points on the same items, 95 % bootstrap interval"
         table = _table(title, "recipe - against", numbers=("seeds", "difference", "interval", "p"))
         table.add_column("McNemar p by seed")
         for row in rows:
@@ -205,10 +205,7 @@ def show(comparison: Comparison, console: Console) -> None:
 
 
 def plot(comparison: Comparison, path: Path) -> None:
-    """A panel per evaluation set: grey mark before, a dot per seed after, mean and interval beside the dots.
-
-    Raises ModuleNotFoundError where matplotlib is not installed.
-    """
+    """One panel per evaluation set: a grey line before, one dot per seed after, mean and interval beside the dots."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -253,7 +250,7 @@ def plot(comparison: Comparison, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command: tables (or CSV) to standard output, compare.csv and compare.png into the first path."""
+    """The command: tables (or CSV) to standard output, compare.csv and compare.png in the first path."""
     parser = argparse.ArgumentParser(prog="python -m sei.compare", description="Compare recipes over seeds.")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="run folders, or folders that hold them")
     parser.add_argument("--baseline", metavar="LABEL", help="test each group against this one, named as in the tables")
@@ -271,19 +268,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ) from error
     except UserError as error:
         sys.exit(f"error: {error}")
-    remarks = list(comparison.remarks)
     written = "compare.csv"
     if any(row.kind == "accuracy" for row in comparison.rows):
-        try:
-            plot(comparison, paths[0] / "compare.png")
-            written += " and compare.png"
-        except ModuleNotFoundError:
-            remarks.append("compare.png not drawn: matplotlib is not installed (pip install matplotlib)")
+        plot(comparison, paths[0] / "compare.png")
+        written += " and compare.png"
     if sys.stdout.isatty():
         show(comparison, Console())
     else:
         sys.stdout.write(text.getvalue())
-    for remark in (*remarks, f"wrote {written} into {paths[0]}"):
+    for remark in (*comparison.remarks, f"wrote {written} to {paths[0]}"):
         print(remark, file=sys.stderr)
 
 
@@ -316,12 +309,12 @@ def _read_run(folder: Path) -> Run:
         )
     except KeyError as error:
         raise UserError(
-            f"{folder}/results.json: has no field {error}. It was written by another version: rerun it."
+            f"{folder}/results.json: field {error} is missing. Another version of sei wrote the file: rerun the job."
         ) from error
 
 
 def _composed(folder: Path) -> dict[str, Any]:
-    """The composed configuration, {} where the run has none; of a run which failed it is all that is left."""
+    """The composed configuration, {} if the run has none. Of a run that failed nothing else is left."""
     from omegaconf import OmegaConf
 
     for path in (folder / "config.yaml", folder / ".hydra" / "config.yaml"):
@@ -335,7 +328,9 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error}). Delete the run folder and rerun the job.") from error
+        raise UserError(
+            f"{path}: cannot be read as JSON ({error}). Delete the run folder and rerun the job."
+        ) from error
 
 
 def _where_and_how(key: str) -> bool:
@@ -343,7 +338,7 @@ def _where_and_how(key: str) -> bool:
 
 
 def _nothing_chosen(key: str, value: str) -> bool:
-    """Whether an override such as `experiment=null` or `ablation=none` says that nothing is chosen of a group."""
+    """Whether an override such as `experiment=null` or `ablation=none` chooses nothing from its group."""
     return ("." not in key and value.strip("'\"") == "null") or (key, value) == ("ablation", "none")
 
 
@@ -352,7 +347,7 @@ def _scores(path: Path) -> Mapping[str, Scores]:
         records = read_records(path, Outcome)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            f"{path}: not readable as outcomes ({error}). Delete the run folder and rerun the job."
+            f"{path}: cannot be read as outcomes ({error}). Delete the run folder and rerun the job."
         ) from error
     sets: dict[str, dict[str, float]] = {}
     for record in records:
@@ -363,8 +358,8 @@ def _scores(path: Path) -> Mapping[str, Scores]:
 def _grouped(runs: Sequence[Run], remarks: list[str]) -> dict[str, list[Run]]:
     """Runs by label: the recipe, and each setting that is not the same in all runs; by seed within a label.
 
-    Of several runs with one label and seed the latest counts. Runs that share a label although their configurations differ
-    (a file of `conf/` was edited between them) are said.
+    Of several runs with the same label and seed the latest counts. A remark names runs that share a label although their
+    configurations differ (a file in `conf/` was edited between them).
     """
     own = {run.folder: _own_settings(run, runs) for run in runs}
     keys = sorted({key for settings in own.values() for key in settings})
@@ -385,12 +380,14 @@ def _grouped(runs: Sequence[Run], remarks: list[str]) -> dict[str, list[Run]]:
             {key for other in others for key in first.keys() | other.keys() if first.get(key) != other.get(key)}
         )
         if unsaid:
-            remarks.append(f"{label}: its runs differ in {', '.join(unsaid[:5])}, which no override of theirs names")
+            remarks.append(
+                f"{label}: its runs differ in {', '.join(unsaid[:5])}, although no override of theirs sets it"
+            )
     return groups
 
 
 def _own_settings(run: Run, runs: Sequence[Run]) -> dict[str, str]:
-    """The overrides of `run`, without those that say what a run of the same recipe has without saying it."""
+    """The overrides of `run`, without those that another run of the same recipe has by default."""
     plain = [other for other in runs if other.recipe == run.recipe]
 
     def is_default(key: str) -> bool:
@@ -401,7 +398,7 @@ def _own_settings(run: Run, runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Every dotted key and value of a configuration that says what is run, its seed apart."""
+    """Every dotted key and value of a configuration that decides what is run, except the seed."""
     for name, value in config.items():
         key = f"{above}{name}"
         if key == "seed" or _where_and_how(key):
@@ -413,9 +410,9 @@ def _leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
 
 
 def _pairs(groups: Mapping[str, list[Run]], baseline: str | None) -> list[tuple[str, str]]:
-    """Which groups are tested, each second against its first."""
+    """Which groups are tested: the second of each pair against the first."""
     if baseline is not None and baseline not in groups:
-        raise UserError(f"--baseline {baseline!r} is no group here. Give one of: {'; '.join(groups)}")
+        raise UserError(f"--baseline {baseline!r}: no such group. Choose one of: {'; '.join(groups)}")
     if baseline is None and len({group[0].recipe for group in groups.values()}) == 1:
         baseline = next(iter(groups))  # the label without settings comes first
     if baseline is None:
@@ -424,11 +421,11 @@ def _pairs(groups: Mapping[str, list[Run]], baseline: str | None) -> list[tuple[
 
 
 def _paper(run: Run, eval_set: str, second_pass: bool = False) -> tuple[float | None, str]:
-    """The paper's accuracy for this job in [0, 1] and where it stands, from the run's `expected`.
+    """The paper's accuracy for this job in [0, 1] and its source, from the run's `expected`.
 
-    An entry has model, recipe, set, accuracy (percent) and source. It is about the method as it is; one about an
-    ablation names it (`ablation: without_step`), one about models trained on certain data names these (`data: gsm8k`).
-    Raises UserError for an entry that lacks what it is matched by.
+    An entry has model, recipe, set, accuracy (percent) and source. It is about the unchanged method;
+    one about an ablation names the ablation (`ablation: without_step`), one about models trained on certain data names the
+    data (`data: gsm8k`). Raises UserError for an entry that lacks a key it is matched by.
     """
     data = (run.composed("data") or {}).get("kind")
     for entry in run.composed("expected") or ():
@@ -496,7 +493,7 @@ def _share_rows(groups: Mapping[str, list[Run]]) -> Iterator[Row]:
 
 
 def _shares(results: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    """What `results.json` holds beside accuracies: the second pass, and the checks of the student's mistakes."""
+    """What `results.json` contains besides accuracies: the second pass, and the checks of the student's mistakes."""
     shares: dict[tuple[str, str], float] = {}
     for name, row in results.get("second_pass", {}).items():
         shares[name, "second pass"] = row["second"]["accuracy"]
@@ -504,7 +501,7 @@ def _shares(results: Mapping[str, Any]) -> dict[tuple[str, str], float]:
         shares[name, "wrong to right"] = row["wrong_to_right"] / row["n"]
     located = results.get("located", {})
     if located:
-        last = list(located.values())[-1]  # the trained target's; the student's own before it
+        last = list(located.values())[-1]  # the trained target's; the untrained student's comes before it
         shares[last["set"], "step found"] = last["located"]["mean"]
         shares[last["set"], "corrected"] = last["corrected"]["mean"]
     return shares
@@ -564,11 +561,11 @@ def _paired_rows(groups: Mapping[str, list[Run]], pairs: Sequence[tuple[str, str
 
 
 def _remarks(groups: Mapping[str, list[Run]], rows: Sequence[Row]) -> Iterator[str]:
-    """What limits the conclusions."""
+    """Remarks on what limits the conclusions."""
     seeds = {run.seed for group in groups.values() for run in group}
     for label, group in groups.items():
         if missing := sorted(seeds - {run.seed for run in group}):
-            yield f"{label} has no finished run of seed {', '.join(map(str, missing))}: tests with it use common seeds only"
+            yield f"{label} has no finished run of seed {', '.join(map(str, missing))}: tests with it use the common seeds only"
         if len(group) == 1:
             yield f"{label} has one seed: its interval is over items and says nothing about other seeds"
     paired = [row for row in rows if row.kind == "paired"]
@@ -586,7 +583,7 @@ def _sets(groups: Mapping[str, list[Run]]) -> list[str]:
 
 
 def _common_items(eval_set: str, runs: Sequence[Run]) -> frozenset[str]:
-    """The items all runs answered, before and after. Raises UserError where they are not the same."""
+    """The items that all runs answered, before and after. Raises UserError if they are not the same."""
     reference: tuple[Run, frozenset[str]] | None = None
     for run in runs:
         for outcomes in (run.before, run.after):

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sei.errors import UserError
-from sei.teacher.api.roles import LIMITS
-from sei.teacher.api.store import Store, StoredAnswer
-from sei.teacher.api.teacher import RUN_FILE
+from sei.llm.account import RUN_FILE
+from sei.llm.store import Store, StoredAnswer
+from sei.teacher.api.limits import LIMITS
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""Figures of problems that were answered several times: pass@k and maj@k.
+"""Figures for problems with several samples per problem: pass@k and maj@k.
 
 Place in the flow: `sei.stages.evaluate` computes them from the votes of outcomes. Both are expectations over which k of
 the n samples one would have drawn, so they use all n samples and depend on no order.

@@ -5,7 +5,7 @@ const key = "sei-review-" + data.run;
 let marks = {};
 let current = 0;
 
-try { // storage may be forbidden for local files: the page then works, and forgets when it is closed
+try { // local files may have no storage: the page then works, but forgets the marks when it is closed
   marks = JSON.parse(localStorage.getItem(key)) || {};
 } catch (error) {
   marks = {};

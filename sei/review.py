@@ -1,9 +1,9 @@
-"""The quality of corrections, as a person judges it: a sheet to mark, and what the marks come to.
+"""The quality of corrections, as a person judges it: a sheet to mark, and a summary of the marks.
 
 Purpose: a correction that reaches the gold answer may still be a poor one. LeMa (arXiv 2310.20689) had 50 of GPT-4's judged:
 35 excellent, 11 good, 4 poor.
-Place in the flow: reads `mistakes.jsonl` and `corrections.jsonl` of a finished run; writes `review.html`, one page that needs
-no network, and from the marks that the page saves `review.json`.
+Place in the flow: reads `mistakes.jsonl` and `corrections.jsonl` of a finished run; writes `review.html`, a page that needs no
+network, and `review.json`, a summary of the marks that the page saves.
 
 Example::
 
@@ -34,10 +34,10 @@ from sei.prompts import Prompt
 from sei.records import Correction, Mistake
 from sei.statistics import wilson_interval
 from sei.steps import split_steps
-from sei.workspace import read_records, write_json
+from sei.workspace import read_records, stage_folder, write_json
 
 MARKS = {
-    "excellent": "the wrong step is found, the explanation is sound, and the new steps go on smoothly",
+    "excellent": "the wrong step is found, the explanation is sound, and the new steps continue smoothly",
     "good": "step and explanation are right, but the new steps do not quite follow from those before",
     "poor": "the wrong step or the explanation is wrong",
 }
@@ -48,7 +48,7 @@ Pair = tuple[Mistake, Correction]
 
 
 def sheet(run: Path, *, sample: int = 50, seed: int = 0) -> Path:
-    """Write `review.html` with `sample` corrections drawn by seed (all where there are fewer). Returns its path."""
+    """Write `review.html` with `sample` corrections drawn by seed (all if there are fewer). Returns its path."""
     pairs = _drawn(_pairs(run), sample, seed)
     ids = [correction.id for _, correction in pairs]
     keys = list(MARKS)
@@ -63,7 +63,7 @@ def sheet(run: Path, *, sample: int = 50, seed: int = 0) -> Path:
         definitions=definitions,
         items="\n".join(_item(number, *pair, keys, style) for number, pair in enumerate(pairs, start=1)),
         count=str(len(pairs)),
-        # A script element ends at any "</", whatever stands around it.
+        # A script element ends at any "</", whatever is around it.
         data=json.dumps({"run": _fingerprint(ids), "ids": ids, "marks": keys}).replace("<", "\\u003c"),
         script=script,
         script_hash=f"sha256-{digest}",  # the browser runs this script and no other, even if escaping failed
@@ -76,14 +76,14 @@ def sheet(run: Path, *, sample: int = 50, seed: int = 0) -> Path:
 def summary(run: Path, marks_file: Path) -> dict[str, Any]:
     """Counts and rates of the marks in `marks_file`, beside the paper's; written to `review.json` too.
 
-    Raises UserError where the file is no marks file, belongs to another run, or marks nothing.
+    Raises UserError if the file is not a marks file, belongs to another run, or marks nothing.
     """
     ids, marks = _read_marks(marks_file)
     known = {correction.id for _, correction in _pairs(run)}
     if foreign := sorted(set(ids) - known):
         raise UserError(
             f"{marks_file}: {len(foreign)} of its {len(ids)} corrections are not in {run / 'corrections.jsonl'} "
-            f"(for one {foreign[0]}). Give the run whose review.html was marked."
+            f"({foreign[0]}, for example). Give the run whose review.html was marked."
         )
     if not marks:
         raise UserError(
@@ -117,18 +117,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sei.review", description="Judge the corrections of a run by hand.")
     parser.add_argument("run", type=Path, help="the folder of a finished run")
-    parser.add_argument("--sample", type=_positive, default=50, help="corrections to judge (default: 50, as LeMa)")
-    parser.add_argument("--seed", type=int, default=0, help="which ones are drawn (default: 0)")
-    parser.add_argument("--marks", type=Path, help="the file that the page saved: print what it comes to")
+    parser.add_argument("--sample", type=_positive, default=50, help="corrections to judge (default: 50, as in LeMa)")
+    parser.add_argument("--seed", type=int, default=0, help="decides which corrections are drawn (default: 0)")
+    parser.add_argument("--marks", type=Path, help="the file that the page saved; prints a summary of it")
     options = parser.parse_args(arguments)
     console = Console()
     try:
         if options.marks is not None:
             show(console, summary(options.run, options.marks))
-            console.print(f"written: {options.run / 'review.json'}", markup=False)
+            console.print(f"Wrote {options.run / 'review.json'}", markup=False)
         else:
             path = sheet(options.run, sample=options.sample, seed=options.seed)
-            console.print(f"written: {path}\nOpen it in a browser, mark, press 'Save marks', then:", markup=False)
+            console.print(
+                f"Wrote {path}\nOpen it in a browser, mark the corrections, press 'Save marks', then run:", markup=False
+            )
             console.print(f"  python -m sei.review {options.run} --marks marks.json", markup=False)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -139,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}: at least 1 correction is needed")
+        raise argparse.ArgumentTypeError(f"{number}: must be at least 1")
     return number
 
 
@@ -155,7 +157,9 @@ def _pairs(run: Path) -> list[Pair]:
     if not corrections:
         raise UserError(f"{run / 'corrections.jsonl'}: this run made no corrections, so there is nothing to judge.")
     if lost := [correction.id for correction in corrections if correction.mistake_id not in mistakes]:
-        raise UserError(f"{run}: {len(lost)} corrections belong to no mistake of mistakes.jsonl, for one {lost[0]}.")
+        raise UserError(
+            f"{run}: {len(lost)} corrections belong to no mistake in mistakes.jsonl ({lost[0]}, for example)."
+        )
     return [(mistakes[correction.mistake_id], correction) for correction in corrections]
 
 
@@ -187,9 +191,9 @@ def _read_marks(file: Path) -> tuple[list[str], dict[str, str]]:
         )
     for identity, mark in marks.items():
         if identity not in ids:
-            raise UserError(f"{file}: it marks {identity}, which is not among its sampled ids.")
+            raise UserError(f"{file}: it marks {identity}, which is not among the sampled ids.")
         if not isinstance(mark, str) or mark not in MARKS:
-            raise UserError(f"{file}: mark {mark!r} of {identity} is none of {', '.join(MARKS)}.")
+            raise UserError(f"{file}: mark {mark!r} of {identity} is not one of {', '.join(MARKS)}.")
     return ids, marks
 
 
@@ -202,11 +206,11 @@ def _percent(figures: Mapping[str, Any]) -> str:
 
 
 def _style(run: Path) -> Style:
-    """How the run counted steps, which its manifest says."""
-    manifest = run / "corrections.manifest.json"
-    if not manifest.is_file():
+    """How the run counted steps, from its manifest."""
+    folder = stage_folder(run, "corrections")
+    if folder is None:  # records without a run around them
         return "gsm8k"
-    style: Style = json.loads(manifest.read_text(encoding="utf-8"))["parameters"]["style"]
+    style: Style = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["parameters"]["style"]
     return style
 
 

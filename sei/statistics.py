@@ -19,9 +19,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+CONFIDENCE = 0.95  # of every interval
+RESAMPLES = 10_000  # of the bootstrap
+
 
 class Interval(NamedTuple):
-    """An estimate and its confidence interval; `low` and `high` are nan where the data give none."""
+    """An estimate and its confidence interval; `low` and `high` are nan if the data give none."""
 
     mean: float
     low: float
@@ -29,7 +32,7 @@ class Interval(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """Items that one of two models alone got right, and the exact two-sided p-value of their difference."""
+    """Items that only one of two models got right, and the exact two-sided p-value of their difference."""
 
     only_first: int
     only_second: int
@@ -45,7 +48,7 @@ class Effect(NamedTuple):
     p: float
 
 
-def wilson_interval(correct: float, n: float, confidence: float = 0.95) -> Interval:
+def wilson_interval(correct: float, n: float) -> Interval:
     """Accuracy `correct / n` with Wilson's score interval (Wilson 1927, equation for p without continuity correction).
 
     An effective number of items need not be whole.
@@ -54,29 +57,29 @@ def wilson_interval(correct: float, n: float, confidence: float = 0.95) -> Inter
         raise ValueError(f"{correct} correct of {n}: needs 0 <= correct <= n and n > 0")
     from scipy.stats import norm
 
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(norm.ppf((1 + CONFIDENCE) / 2))
     share = correct / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+def mean_interval(values: Sequence[float]) -> Interval:
     """Mean over seeds with Student's t interval; one value has no interval (nan)."""
     if len(values) == 0:
-        raise ValueError("the mean of no values")
+        raise ValueError("no values to take the mean of")
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return Interval(mean, math.nan, math.nan)
     from scipy.stats import t
 
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * error
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
     return Interval(mean, mean - half, mean + half)
 
 
-def shares_interval(groups: Sequence[npt.ArrayLike], confidence: float = 0.95) -> Interval:
-    """Mean of the groups' means, each of the same weight, with an interval that has width at 0 and 1 too.
+def shares_interval(groups: Sequence[npt.ArrayLike]) -> Interval:
+    """Mean of the groups' means, each of the same weight, with an interval that has a width even at 0 and 1.
 
     groups: the items' shares in [0, 1], such as right (1) or wrong (0), or pass@k of several samples. One group gives the
     mean over its items; the test sets of an average, or the subjects of a set, are several. A group of single samples has
@@ -84,27 +87,27 @@ def shares_interval(groups: Sequence[npt.ArrayLike], confidence: float = 0.95) -
     sample size, Kish 1965). The groups' limits are combined by the recovery of their variances (Zou and Donner 2008).
     """
     if len(groups) == 0 or any(np.size(group) == 0 for group in groups):
-        raise ValueError("the mean of no values")
-    found = [_share(np.asarray(group, dtype=np.float64), confidence) for group in groups]
+        raise ValueError("no values to take the mean of")
+    found = [_share(np.asarray(group, dtype=np.float64)) for group in groups]
     mean = math.fsum(one.mean for one in found) / len(found)
     below = math.hypot(*(one.mean - one.low for one in found)) / len(found)
     above = math.hypot(*(one.high - one.mean for one in found)) / len(found)
-    return Interval(mean, max(0.0, mean - below), min(1.0, mean + above))  # sums that round beyond the end
+    return Interval(mean, max(0.0, mean - below), min(1.0, mean + above))  # floating-point sums may end just outside
 
 
-def _share(values: npt.NDArray[np.float64], confidence: float) -> Interval:
+def _share(values: npt.NDArray[np.float64]) -> Interval:
     n, mean = len(values), float(values.mean())
     single = mean * (1 - mean)  # the variance of single samples with this mean
     if np.isin(values, (0.0, 1.0)).all():
-        return wilson_interval(float(values.sum()), n, confidence)
-    # One item more, as variable as a single sample: few items that happen to be alike do not prove the rest alike.
+        return wilson_interval(float(values.sum()), n)
+    # One item more, as variable as a single sample: a few items that happen to agree do not prove that all would.
     variance = (n * float(values.var()) + single) / (n + 1)
     effective = n * single / variance
-    return wilson_interval(mean * effective, effective, confidence)
+    return wilson_interval(mean * effective, effective)
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
-    """McNemar's exact test that two models are right equally often on the same items (binomial on those that differ)."""
+    """McNemar's exact test that two models are right equally often on the same items (binomial, where they differ)."""
     first_right, second_right = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     if first_right.shape != second_right.shape:
         raise ValueError(f"paired items needed, got {first_right.shape} and {second_right.shape}")
@@ -117,14 +120,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     return McNemar(only_first, only_second, p)
 
 
-def paired_bootstrap(
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
-    *,
-    resamples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Effect:
+def paired_bootstrap(first: npt.ArrayLike, second: npt.ArrayLike, *, seed: int = 0) -> Effect:
     """Difference of accuracy, second minus first, by resampling items and seeds together.
 
     `first` and `second` are 1 for right and 0 for wrong, [seeds, items]; row s of both is the same seed, column i the same
@@ -140,15 +136,15 @@ def paired_bootstrap(
     if items == 0 or seeds == 0:
         raise ValueError(f"no outcomes to compare: {seeds} seeds, {items} items")
     generator = np.random.default_rng(seed)
-    means = np.empty(resamples)
+    means = np.empty(RESAMPLES)
     block = max(1, 4_000_000 // items)  # 32 MB of weights at a time
-    for start in range(0, resamples, block):
-        count = min(block, resamples - start)
+    for start in range(0, RESAMPLES, block):
+        count = min(block, RESAMPLES - start)
         item_weights = generator.multinomial(items, np.full(items, 1 / items), size=count)  # [count, items]
         seed_weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count)  # [count, seeds]
         means[start : start + count] = ((seed_weights @ differences) * item_weights).sum(axis=1) / (seeds * items)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    # A resample that sums to zero must count on both sides, also where floating point left 1e-18 of it.
-    below = (np.count_nonzero(means <= 1e-12) + 1) / (resamples + 1)
-    above = (np.count_nonzero(means >= -1e-12) + 1) / (resamples + 1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    # A resample that sums to zero must count on both sides, even if floating point leaves 1e-18 of it.
+    below = (np.count_nonzero(means <= 1e-12) + 1) / (RESAMPLES + 1)
+    above = (np.count_nonzero(means >= -1e-12) + 1) / (RESAMPLES + 1)
     return Effect(float(differences.mean()), float(low), float(high), min(1.0, 2 * min(below, above)))

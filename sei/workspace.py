@@ -1,33 +1,33 @@
 """Where work is kept: the run folder a person reads, and the stage cache that makes nothing be computed twice.
 
-Place in the flow: recipes call `Workspace.stage` around every stage. The key of a stage is the hash of its name, the
-source code it runs, its parameters and the content of its inputs; a finished stage lies in the cache, outside the run
-folder, under that key, and every job of a sweep shares it. The manifest is written last and names the checksum of every
-file, so a half-written or damaged entry is detected and computed again. `kill -9` at any moment leaves either a whole
-entry or a scratch folder from which the same command continues.
+Place in the flow: `lab.do` runs every stage through `Workspace.stage`. A finished stage lies in the cache, outside the run
+folder, under the key of its call (`sei.stage`), and every job of a sweep shares it. The manifest is written last and names
+the checksum of every file, so a half-written or damaged entry is detected and computed again. `kill -9` at any moment
+leaves either a whole entry or a scratch folder from which the same command continues.
 
 On disk::
 
-    <cache>/<stage>/<key>/            records.jsonl rejected.jsonl files/ manifest.json
-    <cache>/<stage>/<key>.scratch/    what an interrupted stage has so far
-    <run>/<stage>.jsonl  <run>/<stage>.rejected.jsonl  <run>/<stage>.manifest.json  <run>/<stage>/ (files)
+    <cache>/<stage>/<key>/              records.jsonl rejected.jsonl files/ manifest.json
+    <cache>/<stage>/<key>.scratch/      what an interrupted stage has so far
+    <run>/stages/<number>-<name>/       the same as in the cache, numbered in the order of the run
+    <run>/<name>.jsonl  <run>/<name>/   of the few stages that a person looks for first: records, and the adapter's files
+
+Large files are hard links to the cache, so that a tuned model of 14 GB is on the disk once; small ones are copies, which
+may be edited without harm. Should somebody edit a large file in place, the cache notices by its checksum.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -35,39 +35,16 @@ from filelock import FileLock, Timeout
 
 from sei.errors import UserError
 from sei.records import Record, Rejected
+from sei.stage import Call, Output
 
 R = TypeVar("R", bound=Record)
 
-
-@dataclass(frozen=True)
-class Output(Generic[R]):
-    """What a stage function returns: its records, and an account of every record it was given.
-
-    `received` inputs = `passed` inputs + `rejected`. One-to-one stages leave `passed` out (it is then the number of
-    records); stages that gather or multiply say how many inputs went on. `files` is a folder to keep beside the records.
-    """
-
-    records: Sequence[R]
-    received: int
-    rejected: Sequence[Rejected] = ()
-    passed: int | None = None
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-    files: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.received != self.accepted + len(self.rejected):
-            raise AssertionError(
-                f"a stage lost records: received {self.received}, passed {self.accepted}, rejected {len(self.rejected)}"
-            )
-
-    @property
-    def accepted(self) -> int:
-        return len(self.records) if self.passed is None else self.passed
+_LINKED = 1 << 20  # bytes from which on a file is linked and not copied
 
 
 @dataclass(frozen=True)
 class Artifact(Generic[R]):
-    """A finished stage: its records, what it rejected, its manifest, and where its files lie."""
+    """A finished stage under its name in the run: records, what it rejected, manifest, and where its files lie."""
 
     stage: str
     records: list[R]
@@ -75,6 +52,8 @@ class Artifact(Generic[R]):
     manifest: dict[str, Any]
     files: Path | None
     cached: bool
+    folder: str = ""  # its folder in the run folder
+    place: str = ""  # where its files lie in the run folder
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -113,34 +92,24 @@ class Workspace:
             for what, folder in (("run folder", run), ("cache_dir", cache_folder)):
                 _check_writable(what, folder)
 
-    def stage(
-        self,
-        name: str,
-        record_type: type[R],
-        function: Callable[[Path], Output[R]],
-        *,
-        code: Sequence[str],
-        inputs: Mapping[str, Sequence[Record]],
-        parameters: Mapping[str, Any],
-        published: str | None = None,
-    ) -> Artifact[R]:
-        """Run `function(scratch)` unless its result is in the cache; copy the result into the run folder.
+    def stage(self, call: Call[R], name: str, run: Callable[[Path], Output[R]] | None = None) -> Artifact[R]:
+        """The result of `call`, from the cache or by `run(scratch)`; also put into the run folder, as `name`.
 
-        `code` names the modules whose source (with all they import from `sei`) enters the key; `published` is the name in
-        the run folder, `name` by default. Raises UserError when the disk is full or a folder cannot be written.
+        `run` is `call.run` with a scratch folder unless it is given. Raises UserError when the disk is full or a folder
+        cannot be written, NotComputed where this workspace computes nothing and the cache has no result.
         """
-        key = _digest([name, source_fingerprint(code), parameters, {k: digest_records(v) for k, v in inputs.items()}])
-        entry = self.cache / name / key
+        entry = self.cache / call.stage.folder / call.key
         with _explained_os_errors(self.cache):
-            artifact = self._load(entry, name, record_type)
+            artifact = self._load(entry, name, call.stage.record_type)
             if artifact is None:
                 if not self.compute:
-                    raise NotComputed(published or name)
-                artifact = self._compute(entry, name, record_type, function, key, parameters, inputs)
+                    raise NotComputed(name)
+                artifact = self._compute(entry, name, call, run or (lambda scratch: call.run(scratch=scratch)))
         if self.compute:
             with _explained_os_errors(self.run):
-                self._publish(entry, published or name)
-        artifact = dataclasses.replace(artifact, stage=published or name)
+                on_top = call.stage.on_top and name.split(".round")[0] == call.stage.name
+                folder, files = self._publish(entry, name, on_top=on_top)
+                artifact = dataclasses.replace(artifact, folder=folder, place=files)
         self.done.append(artifact)
         self.on_stage(artifact)
         return artifact
@@ -172,117 +141,104 @@ class Workspace:
             records = read_records(entry / "records.jsonl", record_type)
             rejected = read_records(entry / "rejected.jsonl", Rejected)
         except (ValueError, KeyError, TypeError, FileNotFoundError) as problem:
-            self.on_note(f"the cached artifact of stage '{name}' is damaged ({problem}); computing it again")
+            self.on_note(f"The cached artifact of stage '{name}' is damaged ({problem}); computing it again.")
             if self.compute:
                 shutil.rmtree(entry)
             return None
         files = entry / "files"
         return Artifact(name, records, rejected, manifest, files if files.is_dir() else None, cached=True)
 
-    def _compute(
-        self,
-        entry: Path,
-        name: str,
-        record_type: type[R],
-        function: Callable[[Path], Output[R]],
-        key: str,
-        parameters: Mapping[str, Any],
-        inputs: Mapping[str, Sequence[Record]],
-    ) -> Artifact[R]:
+    def _compute(self, entry: Path, name: str, call: Call[R], run: Callable[[Path], Output[R]]) -> Artifact[R]:
         entry.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(entry.with_suffix(".lock"))
         try:
             lock.acquire(timeout=0.1)
         except Timeout:
-            self.on_note(f"stage '{name}' is being computed by another job; waiting for it")
+            self.on_note(f"Stage '{name}' is being computed by another job; waiting for it.")
             lock.acquire()
         try:
-            if (artifact := self._load(entry, name, record_type)) is not None:
+            if (artifact := self._load(entry, name, call.stage.record_type)) is not None:
                 return artifact
             scratch = entry.with_suffix(".scratch")
             scratch.mkdir(exist_ok=True)
             started = time.monotonic()
-            output = function(scratch)
-            seconds = time.monotonic() - started
-            shutil.rmtree(entry, ignore_errors=True)  # what a kill between two writes below may have left
-            entry.mkdir()
-            write_records(entry / "records.jsonl", output.records)
-            write_records(entry / "rejected.jsonl", output.rejected)
-            if output.files is not None:
-                shutil.copytree(output.files, entry / "files")
-            names = sorted(str(path.relative_to(entry)) for path in entry.rglob("*") if path.is_file())
-            manifest = {
-                "stage": name,
-                "key": key,
-                "received": output.received,
-                "passed": output.accepted,
-                "records": len(output.records),
-                "rejected": dict(sorted(Counter(item.reason for item in output.rejected).items())),
-                "numbers": dict(output.numbers),
-                "seconds": round(seconds, 3),
-                "parameters": parameters,
-                "inputs": {what: len(records) for what, records in inputs.items()},
-                "files": {relative: file_digest(entry / relative) for relative in names},
-            }
-            write_json(entry / "manifest.json", manifest)
+            output = run(scratch)
+            _write_entry(entry, call, output, time.monotonic() - started)
             shutil.rmtree(scratch, ignore_errors=True)
-            loaded = self._load(entry, name, record_type)
+            loaded = self._load(entry, name, call.stage.record_type)
             assert loaded is not None, f"stage {name}: the entry just written cannot be read"
             return dataclasses.replace(loaded, cached=False)
         finally:
             lock.release()
 
-    def _publish(self, entry: Path, name: str) -> None:
-        """Copy a cache entry into the run folder: copies, so that editing a run never changes the cache."""
-        shutil.copyfile(entry / "records.jsonl", self.run / f"{name}.jsonl")
-        shutil.copyfile(entry / "rejected.jsonl", self.run / f"{name}.rejected.jsonl")
+    def _publish(self, entry: Path, name: str, *, on_top: bool) -> tuple[str, str]:
+        """Put a cache entry into the run folder; says in which folder of it, and where its files lie."""
+        if not self.done:  # what an earlier run of this folder left, perhaps in another order
+            shutil.rmtree(self.run / "stages", ignore_errors=True)
+        folder = f"stages/{len(self.done) + 1:02d}-{name}"
+        link_tree(entry, self.run / folder)
+        if not on_top:
+            return folder, f"{folder}/files"
+        link(entry / "records.jsonl", self.run / f"{name}.jsonl")
         if (entry / "files").is_dir():
             shutil.rmtree(self.run / name, ignore_errors=True)
-            shutil.copytree(entry / "files", self.run / name)
-        shutil.copyfile(entry / "manifest.json", self.run / f"{name}.manifest.json")
+            link_tree(entry / "files", self.run / name)
+        return folder, name
 
 
-def source_fingerprint(modules: Sequence[str]) -> str:
-    """The hash of the source of some modules and of every `sei` module they import, directly or not.
-
-    So a change to a stage's own code recomputes it, and a change to the report does not.
-    """
-    paths = sorted({path for module in modules for path in _sources(module)})
-    return _digest([Path(path).read_text(encoding="utf-8") for path in paths])
+def stage_folder(run: Path, name: str) -> Path | None:
+    """Where stage `name` of a run lies, None where the run has not come to it."""
+    return next((path for path in (run / "stages").glob(f"[0-9]*-{name}") if _name_of(path) == name), None)
 
 
-@cache
-def _sources(module: str) -> frozenset[str]:
-    found: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        specification = importlib.util.find_spec(name)
-        if specification is None or specification.origin is None:
-            continue
-        found[name] = specification.origin
-        for node in ast.walk(ast.parse(Path(specification.origin).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names if alias.name.startswith("sei.")]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sei":
-                waiting.append(str(node.module))
-                waiting += [
-                    f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name)
-                ]
-    return frozenset(found.values())
+def _name_of(folder: Path) -> str:
+    return folder.name.partition("-")[2]
 
 
-def _is_module(package: str | None, name: str) -> bool:
-    specification = importlib.util.find_spec(str(package))
-    locations = (specification and specification.submodule_search_locations) or []
-    return any((Path(folder) / f"{name}.py").is_file() or (Path(folder) / name).is_dir() for folder in locations)
+def _write_entry(entry: Path, call: Call[R], output: Output[R], seconds: float) -> None:
+    """A whole cache entry; its manifest comes last."""
+    shutil.rmtree(entry, ignore_errors=True)  # what a kill between two writes below may have left
+    entry.mkdir()
+    write_records(entry / "records.jsonl", output.records)
+    write_records(entry / "rejected.jsonl", output.rejected)
+    if output.files is not None:
+        link_tree(output.files, entry / "files")
+    names = sorted(path.relative_to(entry).as_posix() for path in entry.rglob("*") if path.is_file())
+    manifest = {
+        "stage": call.stage.folder,
+        "key": call.key,
+        "received": output.received,
+        "passed": output.accepted,
+        "records": len(output.records),
+        "rejected": dict(sorted(Counter(item.reason for item in output.rejected).items())),
+        "numbers": dict(output.numbers),
+        "seconds": round(seconds, 3),
+        "parameters": call.parameters,
+        "inputs": call.inputs,
+        "files": {relative: file_digest(entry / relative) for relative in names},
+    }
+    write_json(entry / "manifest.json", manifest)
 
 
-def digest_records(records: Sequence[Record]) -> str:
-    """The hash of the content of records, in order."""
-    return _digest([record.to_json() for record in records])
+def link(source: Path, target: Path) -> None:
+    """`target` becomes `source`: a hard link where the file is large and the disk allows it, else a copy."""
+    target.unlink(missing_ok=True)
+    if source.stat().st_size >= _LINKED:
+        with contextlib.suppress(OSError):  # another disk, or a file system without hard links
+            os.link(source, target)
+            return
+    shutil.copyfile(source, target)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """As `link`, a folder with all it holds."""
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            link(path, place)
 
 
 def file_digest(path: Path) -> str:
@@ -314,11 +270,6 @@ def _write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def _check_writable(what: str, folder: Path) -> None:

@@ -12,9 +12,9 @@ from sei.answers import grade
 from sei.calibrate import Item, annotated_items, arithmetic_items, main, measure, spoil
 from sei.data.sources import load
 from sei.equations import read_equations
+from sei.llm.store import Store
 from sei.records import Diagnosis, Problem, Verdict
 from sei.steps import split_steps
-from sei.teacher.api.store import Store
 from sei.teacher.symbolic import SymbolicTeacher
 from tests.teacher.fault_server import Running
 
@@ -139,3 +139,11 @@ def test_a_dry_run_asks_nobody_and_a_typo_is_named(tmp_path: Path, capsys: pytes
     assert list(tmp_path.iterdir()) == []
     assert main(["teecher=gpt-4o"]) == 2
     assert "Nearest: teacher" in capsys.readouterr().err
+
+
+def test_an_installation_without_the_checkout_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sei.calibrate.CONF", tmp_path / "conf")  # where `pip install .` has it looked for
+    assert main([]) == 2
+    assert "pip install -e ." in capsys.readouterr().err

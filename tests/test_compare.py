@@ -170,7 +170,7 @@ def test_an_ablation_is_one_row_a_variant_tested_against_the_plain_recipe(make_r
     against = {(row.recipe, row.against): row.difference for row in _rows(other, "paired")}
     assert against == {(first, third): 0.5, (second, third): 0.25}
     assert not any("no override" in remark for remark in comparison.remarks)
-    with pytest.raises(UserError, match=r"--baseline 'sei' is no group here. Give one of: correction; correction, exp"):
+    with pytest.raises(UserError, match=r"--baseline 'sei': no such group. Choose one of: correction; correction, exp"):
         compare.compare(compare.find_runs([tmp_path]), baseline="sei")
 
 
@@ -197,7 +197,7 @@ def test_runs_that_differ_without_saying_so_are_named(make_run: MakeRun, tmp_pat
     make_run("correction", 0, "1110", config=variant(logger={"kind": "none"}))
     make_run("correction", 1, "1110", config=variant(step=False, logger={"kind": "offline"}))
     remarks = compare.compare(compare.find_runs([tmp_path])).remarks
-    assert "correction: its runs differ in recipe.correction.step, which no override of theirs names" in remarks
+    assert "correction: its runs differ in recipe.correction.step, although no override of theirs sets it" in remarks
 
 
 def test_the_papers_figure_stands_beside_the_measured_one(make_run: MakeRun, tmp_path: Path) -> None:
@@ -311,9 +311,9 @@ def test_different_test_items_are_refused(make_run: MakeRun, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("results.json", "{", "not readable as JSON"),
-        ("results.json", '{"recipe": "cot"}', "has no field 'overrides'"),
-        ("outcomes.jsonl", '{"id": 1}\n', "not readable as outcomes"),
+        ("results.json", "{", "cannot be read as JSON"),
+        ("results.json", '{"recipe": "cot"}', "field 'overrides' is missing"),
+        ("outcomes.jsonl", '{"id": 1}\n', "cannot be read as outcomes"),
     ],
 )
 def test_damaged_runs_are_named(make_run: MakeRun, tmp_path: Path, file: str, text: str, message: str) -> None:
@@ -325,7 +325,6 @@ def test_damaged_runs_are_named(make_run: MakeRun, tmp_path: Path, file: str, te
 def test_command_writes_files_and_prints_csv_off_a_terminal(
     make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("matplotlib")
     for recipe, after in (("cot", "1100"), ("sei", "1110")):
         make_run(recipe, 0, after)
         make_run(recipe, 1, after)

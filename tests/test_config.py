@@ -11,36 +11,60 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from sei.config import CONF, GROUPS, explain_unknown_keys, register, validate
+from sei.compose import CONF, keys_to_leave_out, prepare, recipe_class, register, without
+from sei.config import CHOSEN, FIXED, Config, build
 from sei.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 
 
-def composed(*overrides: str) -> DictConfig:
+def raw(*overrides: str) -> DictConfig:
+    """What Hydra composes of the words of a command line."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+        return compose("config", overrides=prepare(overrides), return_hydra_config=False)
+
+
+def composed(*overrides: str) -> Config:
+    """The configuration that a command line gives."""
+    return build(raw(*overrides))
 
 
 def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml") if not path.stem.startswith("_"))
 
 
-EVERY_OPTION = [(group, option) for group in GROUPS for option in options(group)]
+EVERY_OPTION = [(group, option) for group in (*CHOSEN, *FIXED) for option in options(group)]
+NEEDED = {  # what an option cannot do without
+    ("engine", "recorded"): ["engine.path=README.md", "trainer=none"],
+    ("embedder", "sentence_transformer"): ["embedder.path=some/model"],
+    ("teacher", "local"): ["teacher.model=some"],
+    ("clustering", "llm"): ["teacher=gpt-4o"],
+    ("clustering", "hybrid"): ["teacher=gpt-4o"],
+    ("data", "jsonl"): ["data.path=README.md"],
+    ("data", "csqa"): ["recipe=sei"],
+}
 
 
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
-def test_every_option_composes_into_the_schema(group: str, option: str) -> None:
-    config = composed(f"{group}={option}")
-    assert OmegaConf.missing_keys(config) == set()
+def test_every_option_builds_an_object_of_its_class(group: str, option: str) -> None:
+    overrides = [f"{group}={option}", *NEEDED.get((group, option), [])]
+    if group == "data" and option in ("asdiv", "college_math", "gaokao", "math500", "sat_math", "svamp"):
+        with pytest.raises(UserError, match="no training problems"):
+            composed(*overrides)
+        return
+    built = getattr(composed(*overrides), group)
+    target = raw(*overrides)[group].get("_target_")
+    name = f"{type(built).__module__}.{type(built).__qualname__}"
+    assert target is None or name.startswith(target.rpartition(".")[0])
+    assert target is None or name.endswith(target.rpartition(".")[2])
 
 
 @pytest.mark.parametrize(("model", "recipe"), list(itertools.product(options("model"), options("recipe"))))
 def test_every_recipe_is_valid_on_every_model(model: str, recipe: str) -> None:
-    validate(composed(f"model={model}", f"recipe={recipe}"))
+    composed(f"model={model}", f"recipe={recipe}")
 
 
 @pytest.mark.parametrize(
@@ -49,61 +73,111 @@ def test_every_recipe_is_valid_on_every_model(model: str, recipe: str) -> None:
         ("recipe.synthesis.buget=3", "recipe.synthesis.budget"),
         ("modle=tiny", "model"),
         ("+recipe.training.learning_rat=1", "recipe.training.learning_rate"),
+        ("recip.training.learning_rate=1", "recipe"),
         ("sed=1", "seed"),
+        ("clustering.max_type=3", "clustering.max_types"),
+        ("teacher.temperatur=3", "teacher.name"),
     ],
 )
 def test_a_typo_fails_with_the_nearest_key(typo: str, nearest: str) -> None:
     with pytest.raises(UserError) as error:
-        explain_unknown_keys([typo])
+        composed(typo)
     assert str(error.value).endswith(f"Nearest: {nearest}")
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "recipe.mistake_sources=[{kind: target, smaples: 2}]",
-        "recipe.path_sources=[{kind: target}],[{kind: target},{smaples: 2}]",  # a sweep over two lists
-    ],
-)
-def test_a_typo_inside_a_source_fails_with_the_nearest_key(override: str) -> None:
+def test_a_wrong_option_fails_with_the_nearest_and_all() -> None:
+    with pytest.raises(UserError, match=r"recipe=cott: there is no such option. Nearest: cot. All: correction, cot"):
+        composed("recipe=cott")
+
+
+@pytest.mark.parametrize("name", ["mistake_sources", "path_sources"])
+def test_a_typo_inside_a_source_fails_with_the_nearest_key(name: str) -> None:
     with pytest.raises(UserError) as error:
-        explain_unknown_keys([override])
-    assert str(error.value) == f"{override.split('=')[0]}: a source has no key 'smaples'. Nearest: samples"
+        composed("recipe=correction", f"recipe.{name}=[{{kind: target}},{{kind: target, smaples: 2}}]")
+    assert str(error.value).startswith(f"unknown key 'recipe.{name}[1].smaples'. Nearest: ")
+    assert str(error.value).endswith(".samples")
 
 
 def test_what_the_user_names_is_no_unknown_key() -> None:
-    words = ["eval=sei", "eval.sets.in_domain=[gsm8k]", "+eval.sets.far=[svamp]", "+eval.paths.svamp=."]
-    explain_unknown_keys([*words, "+teacher.limits.diagnose.max_tokens=900"])
-    with pytest.raises(UserError, match=r"Nearest: eval\.sets"):
-        explain_unknown_keys(["eval.set.near=[gsm8k]"])
-    config = composed(*words)
+    words = ["eval=sei", "eval.sets.in_domain=[gsm8k]", "eval.sets.far=[svamp]", "+eval.paths.svamp=."]
+    config = composed(*words, "teacher=gpt-4o", "teacher.limits.diagnose.max_tokens=900")
     assert config.eval.sets == {
         "in_domain": ["gsm8k"],
         "out_of_domain": ["college_math", "gaokao", "sat_math"],
         "far": ["svamp"],
     }
-    validate(config)
+    assert config.eval.paths == {"svamp": "."}
+    with pytest.raises(UserError, match=r"unknown key 'eval.set'. Nearest: eval\.sets"):
+        composed("eval.set.near=[gsm8k]")
 
 
-def test_an_unknown_added_key_fails_and_known_ones_pass() -> None:
+def test_an_unknown_added_key_fails_and_the_words_of_hydra_pass() -> None:
     with pytest.raises(UserError, match=r"unknown key 'typo'. Nearest: "):
-        explain_unknown_keys(["+typo=1", "recipe=sei", "-m", "seed=0,1", "hydra.run.dir=x"])
-    explain_unknown_keys(["recipe=sei,cot", "-m", "seed=0,1", "hydra.run.dir=x", "recipe.training.rank=4"])
+        prepare(["+typo=1", "recipe=sei", "-m", "seed=0,1", "hydra.run.dir=x"])
+    words = ["recipe=sei,cot", "-m", "seed=0,1", "hydra.run.dir=x", "recipe.training.rank=4", "~eval.paths"]
+    assert prepare(words) == [*words[:4], "++recipe.training.rank=4", "~eval.paths"]
+    completion = ["-sc", "query=bash"]
+    assert prepare(completion) == completion
+
+
+def test_a_group_that_is_taken_away_is_missed() -> None:
+    with pytest.raises(UserError, match="clustering: the group is missing"):
+        composed("~clustering")
 
 
 def test_all_problems_are_reported_at_once() -> None:
-    config = composed("recipe.selection.keep=2", "recipe.rounds=0", "engine=recorded", "data.path=/nowhere")
     with pytest.raises(UserError) as error:
-        validate(config)
-    text = str(error.value)
-    for part in (
-        "recipe.selection.keep=2",
-        "recipe.rounds=0",
-        "engine.path=FILE",
-        "data.path=/nowhere",
-        "trainer=none",
-    ):
-        assert part in text
+        composed("recipe.selection.keep=2", "recipe.rounds=0", "clustering.min_types=0")
+    for part in ("recipe.selection.keep=2", "recipe.rounds=0", "clustering.min_types=0"):
+        assert part in str(error.value)
+    with pytest.raises(UserError) as error:
+        composed("engine=recorded", "data=gsm8k", "data.path=/nowhere")
+    for part in ("engine.path=FILE", "data.path=/nowhere", "trainer=none"):
+        assert part in str(error.value)
+
+
+POINTLESS = [
+    ("recipe=sei", "ablation=without_explanation"),
+    ("recipe=sei", "ablation=step_dpo"),
+    ("recipe=sei", "recipe.evolution.strategy=general"),
+    ("recipe=cot", "recipe.selection.keep=0.5"),
+    ("recipe=cot", "recipe.rounds=2"),
+    ("recipe=cot", "ablation=no_corrections"),
+    ("recipe=self_instruct", "ablation=templates_cot"),
+    ("recipe=correction", "ablation=hsft_only"),
+    ("recipe=correction", "recipe.synthesis.budget=9"),
+    ("recipe=supercorrect", "ablation=corrected_paths"),
+    ("recipe=supercorrect", "recipe.replay=0.2"),
+]
+
+
+@pytest.mark.parametrize("overrides", POINTLESS)
+def test_what_a_recipe_has_no_use_for_is_refused_like_a_typo(overrides: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match=r"unknown key 'recipe\."):
+        composed(*overrides)
+
+
+@pytest.mark.parametrize("choice", ["clustering=agglomerative", "clustering.max_types=5", "teacher=gpt-4o"])
+def test_a_group_that_a_recipe_does_not_work_with_is_refused(choice: str) -> None:
+    with pytest.raises(UserError, match=f"{choice}: recipe=cot makes no use of"):
+        keys_to_leave_out(raw("recipe=cot", choice), ["recipe=cot", choice], [])
+
+
+def test_in_a_sweep_a_recipe_leaves_out_what_another_has_a_use_for() -> None:
+    overrides = ["recipe=cot", "++recipe.selection.keep=0.5", "clustering=agglomerative", "recipe.training.rank=4"]
+    left_out = keys_to_leave_out(raw(*overrides), overrides, ["cot", "sei"])
+    assert left_out == ("recipe.selection", "clustering")
+    assert without(overrides, left_out) == ["recipe=cot", "recipe.training.rank=4"]
+    assert build(raw(*overrides), left_out=left_out).recipe.training.rank == 4  # type: ignore[attr-defined]
+    ablated = ["recipe=cot", "ablation=without_explanation"]
+    left_out = keys_to_leave_out(raw(*ablated), ablated, ["cot", "correction"])
+    assert without(ablated, left_out) == ["recipe=cot"]
+    with pytest.raises(UserError, match=r"recipe\.selectoin"):  # in no recipe of the sweep
+        build(raw("recipe=cot", "recipe.selectoin.keep=1"), left_out=left_out)
+
+
+def test_recipe_classes_are_found_by_option() -> None:
+    assert {recipe_class(option).__name__ for option in options("recipe")} >= {"ChainOfThought", "SuperCorrect"}
 
 
 @pytest.mark.parametrize(
@@ -112,65 +186,80 @@ def test_all_problems_are_reported_at_once() -> None:
 )
 def test_values_that_would_fail_late_are_refused_at_once(override: str) -> None:
     with pytest.raises(UserError, match=override.split("=")[0]):
-        validate(composed(override))
+        composed(override)
 
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
         (("recipe.training.tokens=5", "recipe.training.steps=6"), "recipe.training.steps=6: give one of them"),
-        (("recipe.preference.tokens=5", "recipe.preference.steps=6"), "recipe.preference.steps=6: give one of them"),
+        (
+            ("recipe=supercorrect", "recipe.preference.tokens=5", "recipe.preference.steps=6"),
+            "recipe.preference.steps=6: give one of them",
+        ),
         (("recipe.rounds=3", "recipe.training.tokens=2"), "recipe.training.tokens=2 is for all rounds"),
-        (("recipe.preference.keep_every=0",), "recipe.preference.keep_every=0: must be 1 or more"),
-        (("recipe.preference.learning_rate=0",), "recipe.preference.learning_rate=0.0: must be above 0"),
-        (("recipe=cot", "recipe.evolution.strategy=general"), "needs recipe=correction"),
+        (("recipe.training.keep_every=0",), "recipe.training.keep_every=0: must be at least 1"),
+        (("recipe.training.learning_rate=0",), "recipe.training.learning_rate=0: must be above 0"),
+        (("recipe.replay=1.5",), "recipe.replay=1.5: must be between 0 and 1"),
+        (("recipe.rounds=two",), "recipe.rounds=two: "),
         (("recipe=sei", "eval.passes=2"), "recipe=supercorrect"),
-        (("eval.passes=3",), "eval.passes=3: choose 1, or 2"),
-        (("recipe.mistake_sources=[]",), "name at least one source"),
-        (("recipe.mistake_sources=[{kind: targt}]",), "recipe.mistake_sources[0].kind=targt: choose one of"),
-        (("recipe.mistake_sources=[{kind: targt}]",), "Nearest: target"),
-        (("recipe.path_sources=[{},{samples: 2}]",), "recipe.path_sources[1].samples=2 at temperature 0"),
-        (("recipe.path_sources=[{kind: hf}]",), "recipe.path_sources[0]: kind=hf needs a path"),
-        (("recipe.path_sources=[{kind: recorded, path: /nowhere.jsonl}]",), "path=/nowhere.jsonl: no such file"),
-        (("recipe.path_sources=[{kind: api}]",), "recipe.path_sources[0].model: name the model"),
-        (("recipe.max_source_share=0",), "recipe.max_source_share=0: must be above 0"),
-        (("recipe.evolution.rouge_threshold=0",), "recipe.evolution.rouge_threshold=0: must be above 0"),
+        (("eval.passes=3",), "eval.passes=3: choose one of 1, 2"),
+        (("recipe=correction", "recipe.mistake_sources=[]"), "name at least one source"),
+        (
+            ("recipe=correction", "recipe.mistake_sources=[{kind: targt}]"),
+            "recipe.mistake_sources[0].kind=targt: choose one of",
+        ),
+        (("recipe=correction", "recipe.mistake_sources=[{kind: targt}]"), "Nearest: target"),
+        (
+            ("recipe=cot", "recipe.path_sources=[{kind: target},{kind: target, samples: 2}]"),
+            "recipe.path_sources[1].samples=2 at temperature 0",
+        ),
+        (("recipe=correction", "recipe.path_sources=[{kind: hf}]"), "recipe.path_sources[0]: kind=hf needs a path"),
+        (
+            ("recipe=correction", "recipe.path_sources=[{kind: recorded, path: /nowhere.jsonl}]"),
+            "path=/nowhere.jsonl: no such file",
+        ),
+        (("recipe=correction", "recipe.path_sources=[{kind: api}]"), "recipe.path_sources[0].model: name the model"),
+        (("recipe=correction", "recipe.max_source_share=0"), "recipe.max_source_share=0: must be above 0"),
+        (
+            ("recipe=correction", "recipe.evolution.rouge_threshold=0"),
+            "recipe.evolution.rouge_threshold=0: must be above 0",
+        ),
         (("eval.samples=3",), "set a temperature"),
-        (("data=gsm8k", "+eval.sets={a: [gsm8k]}", "+eval.paths={gsm8k: .}"), "give data.path=FOLDER instead"),
+        (("data=gsm8k", "eval.sets={a: [gsm8k]}", "eval.paths={gsm8k: .}"), "give data.path=FOLDER instead"),
     ],
 )
 def test_what_would_fail_or_mean_nothing_is_refused_with_the_reason(overrides: tuple[str, ...], said: str) -> None:
     with pytest.raises(UserError) as error:
-        validate(composed(*overrides))
+        composed(*overrides)
     assert said in str(error.value)
 
 
 @pytest.mark.parametrize("ablation", options("ablation"))
 def test_every_ablation_is_valid_with_a_recipe_that_it_is_of(ablation: str) -> None:
-    valid = []
-    for recipe in ("correction", "supercorrect"):
-        config = composed(f"recipe={recipe}", f"ablation={ablation}")
+    changed = []
+    for recipe in options("recipe"):
         try:
-            validate(config)
+            config = composed(f"recipe={recipe}", f"ablation={ablation}")
         except UserError:
             continue
-        valid.append(composed(f"recipe={recipe}") != config)
-    assert valid
-    assert all(valid) or ablation == "none", "it changes something"
+        changed.append(config != composed(f"recipe={recipe}"))
+    assert changed
+    assert all(changed) or ablation == "none", "it changes something"
 
 
 def test_a_price_can_be_overridden_and_a_key_is_never_repeated() -> None:
-    explain_unknown_keys(["teacher.price.input=1", "teacher.price.output=2"])
-    validate(composed("teacher=gpt-4o", "teacher.price.input=1", "teacher.price.output=2"))
+    config = composed("teacher=gpt-4o", "teacher.price.input=1", "teacher.price.output=2")
+    assert config.teacher.settings.price is not None  # type: ignore[attr-defined]
     for secret in ("teacher.api_key_env=sk-12345-x", "teacher.base_url=http://me:12345@host/v1"):
         with pytest.raises(UserError) as error:
-            explain_unknown_keys([secret])
-        assert "12345" not in str(error.value)
+            prepare(["teacher=local", secret])
+        assert "12345" not in str(error.value), "and before Hydra writes its overrides to disk"
 
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"recipe.training.schedule=cosin: .*Nearest: cosine"):
-        validate(composed("recipe.training.schedule=cosin"))
+        composed("recipe.training.schedule=cosin")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]])
@@ -213,9 +302,9 @@ def test_the_70b_model_is_refused_at_once_with_what_is_missing(tmp_path: Path) -
 )
 def test_what_would_do_nothing_or_fail_late_is_refused(overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=re.compile(message, re.MULTILINE)):
-        validate(composed(*overrides))
+        composed(*overrides)
 
 
 def test_paths_make_up_for_answers_without_solutions() -> None:
-    validate(composed("recipe=cot", "data=csqa", "recipe.path_sources=[{kind: target, samples: 2, temperature: 0.7}]"))
-    validate(composed("eval.select=paper", "recipe.training.keep_every=10"))
+    composed("recipe=cot", "data=csqa", "recipe.path_sources=[{kind: target, samples: 2, temperature: 0.7}]")
+    composed("eval.select=paper", "recipe.training.keep_every=10")

@@ -19,7 +19,7 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(tmp_path: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -> dict[str, int]:
-    """Calls by stage of the dry run's cost table."""
+    """Calls of the dry run's cost table, by `stage: model`."""
     overrides = (
         "data.train=40",
         "data.validation=5",
@@ -29,8 +29,9 @@ def planned(tmp_path: Path, capsys: pytest.CaptureFixture[str], *overrides: str)
         *overrides,
     )
     run(composed(*overrides), tmp_path / "run", overrides)
-    rows = re.findall(r"[│|] ([\w .,-]+?) +[│|] +([\d,]+) +[│|] +[\d,]+ +[│|]", capsys.readouterr().out)
-    return {stage: int(calls.replace(",", "")) for stage, calls in rows}
+    cell = r"([\w .,-]+?) +[│|]"
+    rows = re.findall(rf"^[│|] {cell} {cell} +([\d,]+) +[│|] +[\d,]+ +[│|]", capsys.readouterr().out, re.MULTILINE)
+    return {f"{stage}: {model}": int(calls.replace(",", "")) for stage, model, calls in rows}
 
 
 def test_supercorrect_pays_for_templates_traces_and_inspections(
@@ -38,28 +39,32 @@ def test_supercorrect_pays_for_templates_traces_and_inspections(
 ) -> None:
     """20 templates; traces of 20 mistakes, of 20 that are checked, of 10 test mistakes; one look at each of the 70."""
     calls = planned(tmp_path, capsys, "recipe=supercorrect", "teacher=gpt-4o")
-    assert calls == {"templates": 20, "traces": 50, "inspections": 70}
+    assert calls == {"templates: gpt-4o": 20, "traces: gpt-4o": 50, "inspections: gpt-4o": 70}
 
 
 def test_served_models_that_make_attempts_are_paid_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = "{kind: api, model: gpt-4o-mini, samples: 3, temperature: 0.7}"
     calls = planned(tmp_path, capsys, "recipe=cot", f"recipe.path_sources=[{source}]")
-    assert calls == {"attempts by gpt-4o-mini, path_sources": 120}
+    assert calls == {"attempts by gpt-4o-mini, path_sources: gpt-4o-mini": 120}
     calls = planned(
         tmp_path, capsys, "recipe=correction", "teacher=gpt-4o", f"recipe.mistake_sources=[{{kind: target}}, {source}]"
     )
-    assert calls == {"diagnoses": 160, "corrections": 160, "attempts by gpt-4o-mini, mistake_sources": 120}
+    assert calls == {
+        "diagnoses: gpt-4o": 160,
+        "corrections: gpt-4o": 160,
+        "attempts by gpt-4o-mini, mistake_sources: gpt-4o-mini": 120,
+    }
 
 
 def test_evolved_problems_are_solved_probed_and_corrected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = ("recipe=correction", "teacher=gpt-4o", "ablation=evolution_general", "recipe.evolution.seeds=30")
     assert planned(tmp_path, capsys, *overrides) == {
-        "diagnoses": 40,
-        "corrections": 40,
-        "evolved": 30,
-        "answers of evolved": 90,
-        "diagnoses of evolved": 30,
-        "corrections of evolved": 30,
+        "diagnoses: gpt-4o": 40,
+        "corrections: gpt-4o": 40,
+        "evolved: gpt-4o": 30,
+        "answers of evolved: gpt-4o": 90,
+        "diagnoses of evolved: gpt-4o": 30,
+        "corrections of evolved: gpt-4o": 30,
     }
 
 

@@ -92,7 +92,9 @@ def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
 
 def test_steps_are_counted_as_the_run_counted_them(tmp_path: Path) -> None:
     make_run(tmp_path, 1, "Let $x=1.$ Then it is 2. So.")
-    (tmp_path / "corrections.manifest.json").write_text(json.dumps({"parameters": {"style": "math"}}))
+    folder = tmp_path / "stages" / "04-corrections"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"parameters": {"style": "math"}}))
     page = page_of(tmp_path)
     assert page.texts.count("Then it is 2.") == 1, "a step of its own"
 
@@ -129,9 +131,9 @@ def test_marks_that_fit_nothing_are_refused(tmp_path: Path) -> None:
         review.summary(tmp_path, marks_file(tmp_path, [ids[0], "c-other"], {ids[0]: "good"}))
     with pytest.raises(UserError, match="none of its 3 corrections is marked"):
         review.summary(tmp_path, marks_file(tmp_path, ids, {}))
-    with pytest.raises(UserError, match=r"mark \['good'\] of c0fine is none of"):
+    with pytest.raises(UserError, match=r"mark \['good'\] of c0fine is not one of"):
         review.summary(tmp_path, marks_file(tmp_path, ids, {ids[0]: ["good"]}))
-    with pytest.raises(UserError, match="mark 'fair' of c0fine is none of excellent, good, poor"):
+    with pytest.raises(UserError, match="mark 'fair' of c0fine is not one of excellent, good, poor"):
         review.summary(tmp_path, marks_file(tmp_path, ids, {ids[0]: "fair"}))
     with pytest.raises(UserError, match="marks c1fine, which is not among"):
         review.summary(tmp_path, marks_file(tmp_path, ids[:1], {ids[1]: "good"}))

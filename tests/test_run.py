@@ -15,10 +15,10 @@ import pytest
 
 from sei.data.overlap import SimilarityFilter
 from sei.errors import UserError
-from sei.recipes import RECIPES
 from sei.records import Rejected
 from sei.run import run
 from sei.teacher.symbolic import SymbolicTeacher
+from sei.workspace import stage_folder
 from tests.test_config import composed
 
 ROOT = Path(__file__).parents[1]
@@ -30,32 +30,74 @@ SMALL = (
     "data.test=40",
     "recipe.training.tokens=6000",
     "recipe.training.batch_tokens=1024",
+    "trainer.checkpoint_every=2",
+    "logger=none",
+)
+SYNTHESIS = (
     "recipe.synthesis.budget=16",
     "recipe.synthesis.per_call=8",
     "recipe.selection.wrong_problems=2",
     "recipe.selection.right_problems=2",
-    "clustering.min_types=2",
-    "clustering.max_types=4",
-    "trainer.checkpoint_every=2",
-    "logger=none",
 )
+FEW = ("data.train=60", "data.validation=10", "data.test=10", "recipe.training.tokens=1000")
+CLUSTERING = ("clustering.min_types=2", "clustering.max_types=4")
+
+
+def small_of(recipe: str) -> tuple[str, ...]:
+    """What makes a job of this recipe small; a key that a recipe does not have would be refused."""
+    of_recipe = {
+        "sei": (*SYNTHESIS, *CLUSTERING),
+        "self_instruct": SYNTHESIS,
+        "correction": ("recipe.evolution.seeds=20",),
+    }
+    return (*SMALL, f"recipe={recipe}", *of_recipe.get(recipe, ()))
 
 
 def small(tmp_path: Path, *overrides: str, cache: str = "cache", folder: str = "run") -> dict[str, Any]:
     """Run a small job; its results.json (None where it has none)."""
-    overrides = (*SMALL, f"cache_dir={tmp_path / cache}", *overrides)
+    recipe = next((word.removeprefix("recipe=") for word in reversed(overrides) if word.startswith("recipe=")), "sei")
+    overrides = (*small_of(recipe), f"cache_dir={tmp_path / cache}", *overrides)
     run(composed(*overrides), tmp_path / folder, overrides)
     results: dict[str, Any] = json.loads((tmp_path / folder / "results.json").read_text())
     return results
 
 
 def artifacts(folder: Path) -> dict[str, bytes]:
-    """Every JSONL and safetensors file of a run, by name."""
+    """Every JSONL and safetensors file of a run, those of all stages included, and the adapters' settings, by name."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
-        for pattern in ("*.jsonl", "**/*.safetensors")
+        for pattern in ("**/*.jsonl", "**/*.safetensors", "**/adapter_config.json")
         for path in folder.glob(pattern)
     }
+
+
+# The stages of each method in the order of its paper; those before it, and what the tiny target needs, in front of them.
+FLOW = {
+    "cot": "problems adapter",
+    "correction": "problems attempts mistakes diagnoses corrections adapter",
+    "self_instruct": "problems attempts mistakes synthetic selected adapter",
+    "sei": "problems attempts mistakes diagnoses error_types synthetic selected adapter",
+    "supercorrect": "problems validation.attempts validation.mistakes validation.diagnoses templates "
+    "checks.attempts checks.mistakes checks.traces checks.traces.inspected student "
+    "attempts mistakes traces traces.inspected student_traces student_thoughts pairs adapter",
+}
+
+
+def rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The lines of a JSONL file on top of a run folder, or the records of a stage."""
+    path = folder / f"{name}.jsonl"
+    if not path.is_file():
+        stage = stage_folder(folder, name)
+        assert stage is not None, f"{name}: no such stage in {folder}"
+        path = stage / "records.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def manifest(folder: Path, name: str) -> dict[str, Any]:
+    stage = stage_folder(folder, name)
+    assert stage is not None, f"{name}: no such stage in {folder}"
+    found: dict[str, Any] = json.loads((stage / "manifest.json").read_text())
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +106,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared")
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("recipe", sorted(FLOW))
 def test_every_recipe_runs_from_problems_to_results(
     shared_cache: Path, recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,32 +127,36 @@ def test_every_recipe_runs_from_problems_to_results(
     assert 5000 < results["tokens_trained"] <= supervised, "the same budget for all, less one example at most"
     for stage, account in results["ledger"].items():
         assert account["received"] == account["passed"] + sum(account["rejected"].values()), stage
-    extra = ("evaluate.", "diagnoses.", "in_domain.", "checks.")  # evaluation, and what only the tiny target needs
-    steps = [stage for stage in results["ledger"] if not stage.startswith(extra)]
-    assert steps == list(RECIPES[recipe].STEPS)
+    evaluation = ("evaluate.", "diagnoses.", "in_domain.")
+    assert [stage for stage in results["ledger"] if not stage.startswith(evaluation)] == FLOW[recipe].split()
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
     assert (folder / "adapter" / "adapter_config.json").is_file()
     assert (folder / "config.yaml").is_file()
-    rows = [json.loads(line) for line in (folder / "outcomes.jsonl").read_text().splitlines()]
-    assert len(rows) == 80
+    assert len(rows(folder, "outcomes")) == 80
 
 
 def test_a_training_row_leads_back_to_the_mistake(shared_cache: Path) -> None:
     small(shared_cache, "recipe=sei", folder="sei")
     folder = shared_cache / "sei"
+    mistakes = {row["id"] for row in rows(folder, "mistakes")}
+    synthetic = {row["id"]: row for row in rows(folder, "synthetic")}
+    types = {row["id"]: row for row in rows(folder, "error_types")}
 
-    def read(name: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+    def leads_to_mistakes(name: str) -> bool:
+        return name in mistakes or (name in synthetic and all_lead(synthetic[name]["parents"]))
 
-    mistakes = {row["id"] for row in read("mistakes.jsonl")}
-    synthetic = {row["id"]: row for row in read("synthetic.jsonl")}
-    types = {row["id"]: row for row in read("error_types.jsonl")}
-    for row in read("adapter.jsonl"):
+    def all_lead(parents: list[str]) -> bool:
+        return bool(parents) and all(map(leads_to_mistakes, parents))
+
+    trained = [row for row in rows(folder, "adapter") if row["kind"] == "synthetic"]
+    assert trained, "no row is of a synthetic problem"
+    for row in trained:
         origin, *parents = row["parents"]
-        if row["kind"] == "synthetic":
-            assert set(parents) & mistakes or set(parents) & synthetic.keys()
-            assert synthetic[origin]["error_type"] in types
+        assert synthetic[origin]["error_type"] in types
+        assert parents == synthetic[origin]["parents"]
+        assert all_lead(parents)
     for kind in types.values():
+        assert kind["mistake_ids"]
         assert set(kind["mistake_ids"]) <= mistakes
         assert kind["size"] == len(kind["mistake_ids"])
 
@@ -129,7 +175,7 @@ def test_rounds_probe_the_tuned_target_and_types_keep_their_identity(tmp_path: P
     assert {"attempts.round2", "mistakes.round2", "error_types.round2", "adapter.round2"} <= set(results["ledger"])
     assert all(len(row["mined"]) == 2 for row in results["error_types"])
     assert {row["status"] for row in results["error_types"]} <= {"fixed", "persistent", "new"}
-    assert results["tokens_trained"] <= 6000, "the token budget is the recipe's, not the round's"
+    assert 5000 < results["tokens_trained"] <= 6000, "the token budget is the recipe's, not the round's"
 
 
 def test_without_mistakes_the_run_says_so_and_ends_well(
@@ -151,23 +197,22 @@ def test_a_teacher_that_refuses_everything_is_said(
 ) -> None:
     refused = lambda self, mistakes: [Rejected.make(mistake.id, "refused") for mistake in mistakes]  # noqa: E731
     monkeypatch.setattr(SymbolicTeacher, "diagnose", refused)
-    few = ("data.train=60", "data.validation=10", "data.test=10", "recipe.training.tokens=1000")
-    results = small(tmp_path, *few, "recipe=correction", folder="correction")
+    results = small(tmp_path, *FEW, "recipe=correction", folder="correction")
     said = capsys.readouterr().out
-    assert "diagnoses: nothing is left; why, item by item, is in diagnoses.rejected.jsonl" in said
+    assert "diagnoses: no records passed; reasons are in stages/04-diagnoses/rejected.jsonl" in said
     assert "No mistake was corrected: this round adds chains of thought alone." in said
     assert results["ledger"]["diagnoses"]["rejected"].keys() == {"refused"}
     with pytest.raises(UserError, match="nothing to train on"):
-        small(tmp_path, *few, "recipe=sei", folder="sei")
+        small(tmp_path, *FEW, "recipe=sei", folder="sei")
     capsys.readouterr()
-    small(tmp_path, *few, "recipe=supercorrect", "eval.diagnose=false", folder="supercorrect")
+    small(tmp_path, *FEW, "recipe=supercorrect", "eval.diagnose=false", folder="supercorrect")
     assert "No kind of step stands out as hard in 10 validation problems" in capsys.readouterr().out
 
 
 def test_a_dry_run_shows_plan_and_prompts_and_computes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    overrides = (*SMALL, "recipe=sei", f"cache_dir={tmp_path / 'cache'}", "dry_run=true")
+    overrides = (*small_of("sei"), f"cache_dir={tmp_path / 'cache'}", "dry_run=true")
     run(composed(*overrides), tmp_path / "run", overrides)
     printed = capsys.readouterr().out
     assert "Next to compute: problems" in printed
@@ -192,7 +237,7 @@ def test_the_tracked_run_is_finished_and_marked_after_an_exception(monkeypatch: 
         def finish(self, exit_code: int) -> None:
             codes.append(exit_code)
 
-    options = {"project": "p", "name": "n", "group": "g", "job_type": "j", "tags": [], "config": {}}
+    options: dict[str, Any] = {"project": "p", "name": "n", "group": "g", "job_type": "j", "tags": [], "config": {}}
     monkeypatch.setattr("wandb.init", lambda **more: Run())
     with pytest.raises(RuntimeError), Tracker("offline", Path("."), **options):
         raise RuntimeError
@@ -214,6 +259,29 @@ def test_a_failed_job_of_a_sweep_is_shown_and_the_others_go_on(tmp_path: Path) -
     )
     assert compared.returncode == 0
     assert "failed" in compared.stdout + compared.stderr
+
+
+def test_in_a_sweep_a_recipe_leaves_out_the_keys_of_another(tmp_path: Path) -> None:
+    command = [sys.executable, "train.py", "-m", "recipe=cot,sei", *SMALL, *SYNTHESIS, *CLUSTERING, *FEW]
+    foreign = ("recipe.selection.keep=0.8", "recipe.rounds=2")
+    command += [*foreign, f"cache_dir={tmp_path / 'cache'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    swept = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert swept.returncode == 0, swept.stderr
+    said = [line for line in swept.stdout.splitlines() if line.endswith(": left out.")]
+    assert len(said) == 1, "sei has a use for everything"
+    assert said[0].startswith("recipe=cot has no use for ")
+    named = said[0].removeprefix("recipe=cot has no use for ").removesuffix(": left out.").split(", ")
+    assert sorted(named) == ["clustering", "recipe.rounds", "recipe.selection", "recipe.synthesis"]
+    results = {path.parent.name.split("-")[0]: path for path in (tmp_path / "sweep").glob("*/results.json")}
+    cot, sei = (json.loads(results[recipe].read_text()) for recipe in ("cot", "sei"))
+    of_sei = {word.split("=")[0] for word in (*SYNTHESIS, *CLUSTERING, *foreign)}
+    assert {word.split("=")[0] for word in sei["overrides"]} - {
+        word.split("=")[0] for word in cot["overrides"]
+    } == of_sei
+    assert "recipe.training.tokens=1000" in cot["overrides"]
+    assert 500 < cot["tokens_trained"] <= 1000, "two rounds are not for it: it has the whole budget"
+    assert "adapter.round2" in sei["ledger"]
+    assert sei["ledger"]["selected"]["passed"] >= 0.8 * sei["ledger"]["selected"]["received"]
 
 
 def test_a_failed_run_leaves_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +369,7 @@ def test_real_mistakes_of_real_models_become_types(tmp_path: Path) -> None:
 
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_artifacts(tmp_path: Path) -> None:
     whole = small(tmp_path, "recipe=sei", folder="whole", cache="whole_cache")
-    command = [sys.executable, "train.py", *SMALL, "recipe=sei", f"cache_dir={tmp_path / 'cache'}"]
+    command = [sys.executable, "train.py", *small_of("sei"), f"cache_dir={tmp_path / 'cache'}"]
     command.append(f"hydra.run.dir={tmp_path / 'killed'}")
     finished: set[int] = set()
     for stages in (2, 6):  # killed once early, once late

@@ -16,8 +16,9 @@ import pytest
 
 from sei.stages.second import BETWEEN
 from sei.teacher.symbolic.template import KEYS
-from tests.test_run import ROOT, SMALL, artifacts, small
-from tests.test_run_lema import assert_accounts, rows
+from sei.workspace import stage_folder
+from tests.test_run import ROOT, artifacts, manifest, rows, small, small_of
+from tests.test_run_lema import assert_accounts
 
 FEW = (
     "recipe=supercorrect",
@@ -69,11 +70,11 @@ def test_every_ablation_of_supercorrect_runs_and_does_what_it_says(base: Path, a
     folder = base / ablation
     assert_accounts(results)
     assert results["eval"]["in_domain"]["after"]["n"] == 20
-    student = rows(folder, "student.jsonl")
+    student = rows(folder, "student")
     assert {row["kind"] for row in student} == {"template", "check"}
     if ablation in PARTS:
         keys, generalized, head = PARTS[ablation]
-        templates = rows(folder, "templates.jsonl")
+        templates = rows(folder, "templates")
         keyed = [any(key in row["text"] for key in KEYS.values()) for row in templates]
         assert any(keyed) is keys
         if keys:
@@ -83,17 +84,18 @@ def test_every_ablation_of_supercorrect_runs_and_does_what_it_says(base: Path, a
             assert text.startswith(head)
             assert head or not text.startswith(("<Step", "Step"))
         assert templates[0]["text"] in {row["response"] for row in student}
-    inspected = (folder / "traces.inspected.jsonl").is_file()
+    inspected = stage_folder(folder, "traces.inspected") is not None
     assert inspected is (ablation in {*PAIRS, "chosen_only"} - {"no_inspector"})
     if ablation in PAIRS or ablation == "chosen_only":
         assert results["adapter"] == "adapter"
-        used = rows(folder, "adapter.jsonl")
+        used = rows(folder, "adapter")
         assert 0 < len(used) <= 10
         assert {row["kind"] for row in used} == {PAIRS.get(ablation, "chosen")}
-        assert {row["kind"] for row in rows(folder, "pairs.jsonl")} == {PAIRS.get(ablation, "thought")}
+        assert {row["kind"] for row in rows(folder, "pairs")} == {PAIRS.get(ablation, "thought")}
     else:
-        assert results["adapter"] == "student"
-        assert not (folder / "pairs.jsonl").exists()
+        assert results["adapter"].endswith("-student/files")
+        assert stage_folder(folder, "pairs") is None
+    assert (folder / results["adapter"] / "adapter_model.safetensors").is_file()
     assert bool(results["second_pass"]) is (ablation == "reflexion")
 
 
@@ -101,12 +103,12 @@ def test_every_ablation_of_supercorrect_runs_and_does_what_it_says(base: Path, a
 def test_a_pair_leads_back_to_mistake_and_traces(base: Path, ablation: str) -> None:
     small(base, *FEW, "eval.diagnose=false", f"ablation={ablation}", folder=ablation)
     folder = base / ablation
-    mistakes = {row["id"]: row for row in rows(folder, "mistakes.jsonl")}
-    teacher = {row["id"]: row for row in rows(folder, "traces.inspected.jsonl")}
-    student = {row["id"]: row for row in rows(folder, "student_thoughts.jsonl")} | {
-        row["id"]: row for row in rows(folder, "student_traces.jsonl")
+    mistakes = {row["id"]: row for row in rows(folder, "mistakes")}
+    teacher = {row["id"]: row for row in rows(folder, "traces.inspected")}
+    student = {row["id"]: row for row in rows(folder, "student_thoughts")} | {
+        row["id"]: row for row in rows(folder, "student_traces")
     }
-    pairs = {row["id"]: row for row in rows(folder, "pairs.jsonl")}
+    pairs = {row["id"]: row for row in rows(folder, "pairs")}
     for row in pairs.values():
         mistake, of_teacher, *of_student = row["parents"]
         assert mistakes[mistake]["question"] in row["prompt"]
@@ -116,11 +118,9 @@ def test_a_pair_leads_back_to_mistake_and_traces(base: Path, ablation: str) -> N
         assert all(student[one]["mistake_id"] == mistake for one in of_student)
         assert all(student[one]["author"] == "student" for one in of_student)
         assert row["chosen"] != row["rejected"]
-    probed = {row["id"] for row in rows(folder, "problems.jsonl")} - {
-        row["problem_id"] for row in rows(folder, "templates.jsonl")
-    }
+    probed = {row["id"] for row in rows(folder, "problems")} - {row["problem_id"] for row in rows(folder, "templates")}
     assert {row["problem_id"] for row in mistakes.values()} <= probed, "no mistake at a problem of the first phase"
-    for row in rows(folder, "adapter.jsonl"):
+    for row in rows(folder, "adapter"):
         if ablation == "chosen_only":
             assert row["response"] == pairs[row["parents"][0]]["chosen"]
         else:
@@ -137,7 +137,7 @@ def test_the_second_pass_has_figures_and_outcomes(base: Path, way: str) -> None:
     assert_accounts(results)
     steps = [row["step"] for row in results["checkpoints"]["scores"]]
     assert results["checkpoints"]["chosen"] < max(steps)
-    first, second = rows(folder, "outcomes.jsonl"), rows(folder, "outcomes_second.jsonl")
+    first, second = rows(folder, "outcomes"), rows(folder, "outcomes_second")
     assert [row["problem_id"] for row in first] == [row["problem_id"] for row in second]
     assert set(results["second_pass"]) == set(results["eval"])
     for name, row in results["second_pass"].items():
@@ -160,8 +160,8 @@ def test_the_second_pass_has_figures_and_outcomes(base: Path, way: str) -> None:
         assert row["set"] == "in_domain"
         assert row["corrected"]["n"] == results["ledger"]["in_domain.mistakes"]["records"]
     # what was located was found by the chosen checkpoint, not by the last one
-    asked = json.loads((folder / "in_domain.traces.adapter.manifest.json").read_text())["parameters"]["engine"]
-    answered = json.loads((folder / "evaluate.after.in_domain.manifest.json").read_text())["parameters"]["engine"]
+    asked = manifest(folder, "in_domain.traces.adapter")["parameters"]["engine"]
+    answered = manifest(folder, "evaluate.after.in_domain")["parameters"]["engine"]
     assert asked == answered
 
 
@@ -179,7 +179,14 @@ def test_one_seed_gives_one_result_and_killed_in_either_phase_the_same_command_e
 
     cache, killed = base / "killed_cache", base / "killed"
     shutil.copytree(base / "again_cache", cache, ignore=shutil.ignore_patterns("finetune", "prefer"))
-    command = [sys.executable, "train.py", *SMALL, *FEW, f"cache_dir={cache}", f"hydra.run.dir={killed}"]
+    command = [
+        sys.executable,
+        "train.py",
+        *small_of("supercorrect"),
+        *FEW,
+        f"cache_dir={cache}",
+        f"hydra.run.dir={killed}",
+    ]
     for stage in ("finetune", "prefer"):
         job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120

@@ -14,7 +14,8 @@ import pytest
 
 from sei.errors import UserError
 from sei.records import Problem, Rejected
-from sei.workspace import NotComputed, Output, Workspace, source_fingerprint
+from sei.stage import Output, Stage
+from sei.workspace import NotComputed, Workspace, stage_folder
 
 PROBLEMS = [
     Problem.make(question=f"{n} and 1?", answer=str(n + 1), solution=f"#### {n + 1}", source="t") for n in range(4)
@@ -32,16 +33,16 @@ class Counter:
         return Output(PROBLEMS[:3], received=4, rejected=[Rejected.make(PROBLEMS[3].id, "last", raw="raw text")])
 
 
-def run(workspace: Workspace, function, parameters: dict | None = None, published: str | None = None):
-    return workspace.stage(
-        "keep",
-        Problem,
-        function,
-        code=("sei.steps",),
-        inputs={"problems": PROBLEMS},
-        parameters=parameters or {},
-        published=published,
-    )
+def keep(problems: list[Problem], x: int = 0) -> Output[Problem]:
+    raise NotImplementedError
+
+
+KEEP = Stage(keep, Problem, "keep", on_top=True)
+
+
+def run(workspace: Workspace, function, x: int = 0, name: str = "keep"):
+    """Stage `keep` of the four problems, computed by `function(scratch)`."""
+    return workspace.stage(KEEP.call(PROBLEMS, x=x), name, function)
 
 
 def test_a_stage_is_computed_once_and_accounts_for_every_record(tmp_path: Path) -> None:
@@ -53,15 +54,15 @@ def test_a_stage_is_computed_once_and_accounts_for_every_record(tmp_path: Path) 
     assert second.records == PROBLEMS[:3]
     assert second.manifest["received"] == 4 == second.manifest["passed"] + sum(second.manifest["rejected"].values())
     for folder in ("a", "b"):
-        rejected = json.loads((tmp_path / folder / "keep.rejected.jsonl").read_text())
+        rejected = json.loads((tmp_path / folder / "stages/01-keep/rejected.jsonl").read_text())
         assert (rejected["reason"], rejected["raw"]) == ("last", "raw text")
 
 
 def test_other_parameters_are_another_stage(tmp_path: Path) -> None:
     function = Counter()
     workspace = Workspace(tmp_path / "a", tmp_path / "cache")
-    run(workspace, function, {"x": 1})
-    run(workspace, function, {"x": 2})
+    run(workspace, function, 1)
+    run(workspace, function, 2)
     assert function.calls == 2
 
 
@@ -91,7 +92,7 @@ def test_editing_the_run_folder_leaves_the_cache_whole(tmp_path: Path) -> None:
 
 def test_a_dry_workspace_computes_and_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotComputed) as missing:
-        run(Workspace(tmp_path / "a", tmp_path / "cache", compute=False), Counter(), published="keep.round2")
+        run(Workspace(tmp_path / "a", tmp_path / "cache", compute=False), Counter(), name="keep.round2")
     assert missing.value.stage == "keep.round2"
     assert list(tmp_path.iterdir()) == []
 
@@ -124,7 +125,7 @@ def test_a_full_disk_is_explained_and_finished_stages_stay(tmp_path: Path) -> No
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UserError, match=r"No space left on device.*run the same command again"):
-        run(Workspace(tmp_path / "b", tmp_path / "cache"), full, {"other": True})
+        run(Workspace(tmp_path / "b", tmp_path / "cache"), full, 1)
     assert run(Workspace(tmp_path / "b", tmp_path / "cache"), function).cached
 
 
@@ -133,7 +134,8 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_workspace import PROBLEMS, run
-from sei.workspace import Output, Workspace
+from sei.stage import Output
+from sei.workspace import Workspace
 def slow(scratch):
     with open({log!r}, "a") as log:
         log.write("start\\n")
@@ -176,16 +178,40 @@ def test_after_kill_9_the_same_command_finishes(tmp_path: Path) -> None:
     assert start(tmp_path, "a", 0).communicate()[0].strip() == b"4"
 
 
-def test_the_fingerprint_covers_imported_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sei import workspace
+def test_the_run_folder_holds_stages_in_order_and_a_few_results_on_top(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "a", tmp_path / "cache")
+    run(workspace, Counter())
+    run(workspace, Counter(), 1, name="checks.keep")
+    run(workspace, Counter(), 2, name="keep.round2")
+    folder = tmp_path / "a"
+    assert sorted(path.name for path in (folder / "stages").iterdir()) == [
+        "01-keep",
+        "02-checks.keep",
+        "03-keep.round2",
+    ]
+    assert sorted(path.name for path in folder.glob("*.jsonl")) == ["keep.jsonl", "keep.round2.jsonl"]
+    assert stage_folder(folder, "keep") == folder / "stages/01-keep", "not the one whose name ends alike"
+    assert stage_folder(folder, "mistakes") is None
+    again = Workspace(folder, tmp_path / "cache")
+    run(again, Counter(), 1, name="checks.keep")
+    assert stage_folder(folder, "checks.keep") == folder / "stages/01-checks.keep", "one place, that of this run"
 
-    sources = workspace._sources("sei.stages.diagnose")
-    names = {Path(path).stem for path in sources}
-    assert {"diagnose", "records", "workspace"} <= names
-    assert "kit" not in names
-    before = source_fingerprint(["sei.stages.diagnose"])
-    edited = tmp_path / "records.py"
-    edited.write_text("changed")
-    swapped = frozenset(str(edited) if Path(path).stem == "records" else path for path in sources)
-    monkeypatch.setattr(workspace, "_sources", lambda module: swapped)
-    assert source_fingerprint(["sei.stages.diagnose"]) != before
+
+def test_large_files_are_on_the_disk_once_and_small_ones_may_be_edited(tmp_path: Path) -> None:
+    def trained(scratch: Path) -> Output[Problem]:
+        (scratch / "adapter").mkdir()
+        (scratch / "adapter" / "weights").write_bytes(b"0" * (1 << 21))
+        (scratch / "adapter" / "settings.json").write_text("{}")
+        return Output(PROBLEMS, received=4, files=scratch / "adapter")
+
+    first = run(Workspace(tmp_path / "a", tmp_path / "cache"), trained)
+    assert first.place == "keep"
+    assert first.files is not None
+    for place in ("keep", "stages/01-keep/files"):
+        assert (tmp_path / "a" / place / "weights").samefile(first.files / "weights")
+        assert not (tmp_path / "a" / place / "settings.json").samefile(first.files / "settings.json")
+    (tmp_path / "a" / "keep" / "settings.json").write_text("edited")
+    assert run(Workspace(tmp_path / "b", tmp_path / "cache"), trained).cached
+    with (tmp_path / "a" / "keep" / "weights").open("r+b") as weights:
+        weights.write(b"1")
+    assert not run(Workspace(tmp_path / "c", tmp_path / "cache"), trained).cached, "noticed by its checksum"

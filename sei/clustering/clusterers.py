@@ -1,6 +1,6 @@
 """Clusterers: `kmeans` (faiss), `agglomerative` (scikit-learn) and `single`, the ablation without types.
 
-Place in the flow: made from `conf/clustering/`, called by `sei.stages.cluster` with the unique keyphrases.
+Place in the flow: bound in `conf/clustering/`, called by `sei.stages.cluster` with the unique keyphrases.
 The number of clusters is the one of best silhouette inside [min_types, max_types].
 
 Example::
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sei.clustering.base import Clustering, Vectors
-from sei.errors import UserError
+from sei.values import Count, PositiveShare
 
 Labels = npt.NDArray[np.int64]
 
@@ -30,12 +30,13 @@ _SILHOUETTE_SAMPLE = 2000  # phrases; the silhouette needs all pairs among them
 class KMeans:
     """Spherical k-means of faiss: each phrase weighs as much as the mistakes it has, centroids stay unit vectors."""
 
-    min_types: int = 4
-    max_types: int = 16
+    min_types: Count = 8
+    max_types: Count = 16
+    max_share: PositiveShare = 0.4
     name = "kmeans"
 
-    def __post_init__(self) -> None:
-        _check_range(self.min_types, self.max_types)
+    def complaints(self) -> list[str]:
+        return range_complaints(self.min_types, self.max_types)
 
     def fingerprint(self) -> dict[str, Any]:
         return {"name": self.name, **asdict(self)}
@@ -82,12 +83,13 @@ class KMeans:
 class Agglomerative:
     """Ward's hierarchical clustering of scikit-learn. It has no weights: each phrase counts once in the tree."""
 
-    min_types: int = 4
-    max_types: int = 16
+    min_types: Count = 8
+    max_types: Count = 16
+    max_share: PositiveShare = 0.4
     name = "agglomerative"
 
-    def __post_init__(self) -> None:
-        _check_range(self.min_types, self.max_types)
+    def complaints(self) -> list[str]:
+        return range_complaints(self.min_types, self.max_types)
 
     def fingerprint(self) -> dict[str, Any]:
         return {"name": self.name, **asdict(self)}
@@ -110,10 +112,11 @@ class Agglomerative:
 class Single:
     """One type that holds every phrase: what error types are worth is measured against it."""
 
+    max_share: PositiveShare = 1.0
     name = "single"
 
     def fingerprint(self) -> dict[str, Any]:
-        return {"name": self.name}
+        return {"name": self.name, **asdict(self)}
 
     def cluster(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
         """All labels 0."""
@@ -124,11 +127,11 @@ class Single:
         return self.cluster(phrases, counts, vectors, seed)
 
 
-def _check_range(low: int, high: int) -> None:
-    if not 1 <= low <= high:
-        raise UserError(
-            f"clustering.min_types={low}, clustering.max_types={high}: needs 1 <= min_types <= max_types. Swap them?"
-        )
+def range_complaints(min_types: int, max_types: int) -> list[str]:
+    """What is wrong with a range of the number of types, beyond what the two fields' own types say."""
+    if min_types <= max_types:
+        return []
+    return [f"clustering.min_types={min_types} is above clustering.max_types={max_types}"]
 
 
 def _best(

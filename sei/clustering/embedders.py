@@ -1,10 +1,10 @@
 """Embedders: `hashing` needs nothing but scikit-learn, `sentence_transformer` reads any sentence-transformers model.
 
-Place in the flow: made from `conf/embedder/`, used by `sei.stages.cluster` on error keyphrases.
+Place in the flow: bound in `conf/embedder/`, used by `sei.stages.cluster` on error keyphrases.
 
 Example::
 
-    HashingEmbedder().embed(["incorrect addition of apples", "addition error"]).shape      # (2, 1024)
+    Hashing().embed(["incorrect addition of apples", "addition error"]).shape      # (2, 1024)
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 
 from sei.clustering.base import Vectors
 from sei.errors import UserError, missing_extra
+from sei.values import Count
 
 _WORD = re.compile(r"[^\W_]+")
 # Words that nearly every error keyphrase may hold and that do not tell one error from another. A fixed list and not
@@ -42,15 +44,12 @@ def _features(word: str) -> list[str]:
     return [word, *(f"^{word[:length]}" for length in _BEGINNINGS if len(word) >= length)]
 
 
-class HashingEmbedder:
+@dataclass(frozen=True)
+class Hashing:
     """Hashed words and word beginnings, generic words weighing little. Offline, exact, without state."""
 
+    dimension: Count = 1024
     name = "hashing"
-
-    def __init__(self, dimension: int = 1024) -> None:
-        if dimension < 1:
-            raise UserError(f"embedder.dimension={dimension}: give a number of at least 1 (1024 is the default).")
-        self.dimension = dimension
 
     def fingerprint(self) -> dict[str, Any]:
         return {
@@ -78,18 +77,20 @@ class HashingEmbedder:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-class SentenceTransformerEmbedder:
+@dataclass(frozen=True)
+class SentenceTransformer:
     """Any sentence-transformers model, by local folder or hub name; weights are read as safetensors only."""
 
+    path: str = ""  # a folder, or a model id of the hub; must be given
+    batch_size: Count = 64
     name = "sentence_transformer"
 
-    def __init__(self, path: str, batch_size: int = 64) -> None:
-        if not path:
-            raise UserError(
-                "embedder=sentence_transformer needs embedder.path: a local folder or the name of a hub model."
-            )
-        self.path = path
-        self.batch_size = batch_size
+    def complaints(self) -> list[str]:
+        if not self.path:
+            return ["embedder=sentence_transformer needs embedder.path: a folder, or a model id of the hub"]
+        if self.path.startswith(("/", ".")) and not Path(self.path).is_dir():
+            return [f"embedder.path={self.path}: no such folder. Give a folder, or a model id of the hub"]
+        return []
 
     def fingerprint(self) -> dict[str, Any]:
         """A local folder is identified by its content, so that a copy of it elsewhere shares cached results."""
@@ -114,14 +115,16 @@ class SentenceTransformerEmbedder:
     @cached_property
     def _model(self) -> Any:
         try:
-            from sentence_transformers import SentenceTransformer
+            import sentence_transformers
         except ImportError as error:
             raise missing_extra(
                 "sentence-transformers", "sentence-transformers", "embedder=sentence_transformer"
             ) from error
         try:
             # On the CPU: phrases are few and short, and the GPU belongs to the target.
-            return SentenceTransformer(self.path, device="cpu", model_kwargs={"use_safetensors": True})
+            return sentence_transformers.SentenceTransformer(
+                self.path, device="cpu", model_kwargs={"use_safetensors": True}
+            )
         except (OSError, ValueError) as error:
             raise UserError(
                 f"embedder.path={self.path}: cannot be read as a sentence-transformers model with safetensors weights "

@@ -1,16 +1,17 @@
 """Clusterers that read: `llm`, SEI's seed-then-extend over an API teacher, and `hybrid`, k-means that a teacher names.
 
-Place in the flow: made from `conf/clustering/` with the run's teacher, called by `sei.stages.cluster`. Source of `llm`:
-SEI (arXiv 2505.22591), step 3: the first batch of phrases is grouped from nothing, later batches are shown the groups
-so far. Ours is the bookkeeping around it. A reply is never believed about which phrases there are: phrases it leaves
-out, or puts into two groups, are asked again, and what stays open goes to the group of nearest centroid; phrases it
-invents are dropped. Batches are drawn at random (by seed), since an alphabetical one holds hardly more than one kind of
-error. At the end the teacher says which groups are one weakness under two names. What happened on the way is counted in
-`numbers`, over all calls of one clusterer, for the stage's manifest.
+Place in the flow: `Llm` and `Hybrid` are the settings that `conf/clustering/` binds; `asking(teacher)` gives the
+clusterer that `sei.stages.cluster` calls. Source of `llm`: SEI (arXiv 2505.22591), step 3: the first batch of phrases
+is grouped from nothing, later batches are shown the groups so far. Ours is the bookkeeping around it. A reply is never
+believed about which phrases there are: phrases it leaves out, or puts into two groups, are asked again, and what stays
+open goes to the group of nearest centroid; phrases it invents are dropped. Batches are drawn at random (by seed), since
+an alphabetical one holds hardly more than one kind of error. At the end the teacher says which groups are one weakness
+under two names. What happened on the way is counted in `numbers`, over all calls of one clusterer, for the stage's
+manifest.
 
 Example::
 
-    clusterer = Llm(lambda: teacher, max_types=16)
+    clusterer = Llm(max_types=16).asking(teacher)
     clusterer.cluster(phrases, counts, embedder.embed(phrases), seed=0).names
     clusterer.numbers                     # {"phrases_asked": 312, "missing": 2, "asked_again": 2, "merged": 3}
 """
@@ -20,67 +21,24 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sei.clustering.base import Clustering, Vectors
-from sei.clustering.clusterers import KMeans
+from sei.clustering.base import Clustering, PhrasePrompts, PhraseTeacher, Vectors
+from sei.clustering.clusterers import KMeans, range_complaints
 from sei.errors import UserError
 from sei.records import Rejected
+from sei.values import Count, PositiveShare, Whole
 
 _log = logging.getLogger(__name__)
 
 _MOST_PARTS = 4  # of a divided type, as its prompt says
 _SHOWN = 12  # phrases that stand for a group when the teacher names or merges groups
 
-
-class Named(Protocol):
-    """A name and description, as a teacher gives them."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def description(self) -> str: ...
-
-
-class Group(Named, Protocol):
-    """A named group and the phrases it receives."""
-
-    @property
-    def phrases(self) -> tuple[str, ...]: ...
-
-
-class Merge(Named, Protocol):
-    """Groups, by name, that are one; name and description are the joined group's."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-
-
-class PhraseTeacher(Protocol):
-    """What these clusterers ask a teacher; `sei.teacher.api.teacher.ApiTeacher` answers."""
-
-    def group_phrases(
-        self, phrases: Sequence[str], groups: Sequence[tuple[str, str]], *, divide: bool, sample: int
-    ) -> Sequence[Group] | Rejected:
-        """Groups for `phrases`, given the (name, description) of those that exist. `sample` tells repetitions apart."""
-        ...
-
-    def merge_groups(self, groups: Sequence[tuple[str, str, Sequence[str]]]) -> Sequence[Merge] | Rejected:
-        """Which of the groups (name, description, some phrases) are one."""
-        ...
-
-    def name_types(self, keyphrases: Sequence[Sequence[str]], type_ids: Sequence[str]) -> Sequence[Named | Rejected]:
-        """Names for groups of phrases."""
-        ...
-
-
-OpenTeacher = Callable[[], PhraseTeacher]
-"""Gives the teacher. Called at the first question, so a run that finds its types in the cache needs no key."""
 
 Numbers = Counter[str]
 """What a clusterer counts, zeros left out.
@@ -97,18 +55,41 @@ clusters that got a name from the teacher, or from a phrase of their own because
 class Llm:
     """Seed-then-extend. `batch` phrases a call (SEI: about 100); what a reply leaves open is asked `asks` times more."""
 
-    open_teacher: OpenTeacher
-    min_types: int = 4  # merging stops there
-    max_types: int = 16
-    batch: int = 100
-    asks: int = 2
-    numbers: Numbers = field(default_factory=Counter, compare=False)
+    min_types: Count = 4  # merging stops there
+    max_types: Count = 16
+    max_share: PositiveShare = 0.4
+    batch: Count = 100
+    asks: Whole = 2
     name = "llm"
 
+    def complaints(self) -> list[str]:
+        return range_complaints(self.min_types, self.max_types)
+
+    def calls(self, prompts: PhrasePrompts, phrases: int) -> Iterator[tuple[list[Any], int]]:
+        """One call a batch, and one that merges."""
+        shown = [f"stand-in keyphrase for the error of mistake {n}" for n in range(min(phrases, self.batch))]
+        yield [prompts.group_phrases(shown, (), divide=False, sample=0)], -(-phrases // self.batch) + 1
+
+    def asking(self, teacher: PhraseTeacher) -> LlmClusterer:
+        """The clusterer with these settings that asks `teacher`."""
+        return LlmClusterer(self, teacher)
+
+
+@dataclass(frozen=True)
+class LlmClusterer:
+    """`Llm` with its teacher."""
+
+    settings: Llm
+    teacher: PhraseTeacher
+    numbers: Numbers = field(default_factory=Counter, compare=False)
+    name = Llm.name
+
+    @property
+    def max_share(self) -> float:
+        return self.settings.max_share
+
     def fingerprint(self) -> dict[str, Any]:
-        """Without the teacher's, which the recipe adds: it is known before the teacher is opened."""
-        fields = {"min_types": self.min_types, "max_types": self.max_types, "batch": self.batch, "asks": self.asks}
-        return {"name": self.name, **fields}
+        return {"name": self.name, **asdict(self.settings), "teacher": self.teacher}
 
     def cluster(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
         """Groups of the teacher's, merged where it says so and down to `max_types`; their names and descriptions.
@@ -121,8 +102,8 @@ class Llm:
                 f"clustering=llm: the teacher gave no usable reply for any of {len(phrases)} keyphrases. Its answers are "
                 "in the teacher's store; clustering=hybrid or clustering=kmeans needs less of it."
             )
-        groups = _merged(self.open_teacher(), groups, phrases, counts, vectors, self.min_types, self.numbers)
-        return _clustering(_at_most(self.max_types, groups, counts, vectors, self.numbers), len(phrases))
+        groups = _merged(self.teacher, groups, phrases, counts, vectors, self.settings.min_types, self.numbers)
+        return _clustering(_at_most(self.settings.max_types, groups, counts, vectors, self.numbers), len(phrases))
 
     def split(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
         """Two to four groups of the teacher's; halves by k-means where it forms only one."""
@@ -140,9 +121,9 @@ class Llm:
         groups: dict[str, _Draft] = {}
         account: Numbers = Counter()
         left: list[int] = []
-        for start in range(0, len(order), self.batch):
-            open_ = order[start : start + self.batch]
-            for sample in range(1 + self.asks):
+        for start in range(0, len(order), self.settings.batch):
+            open_ = order[start : start + self.settings.batch]
+            for sample in range(1 + self.settings.asks):
                 self.numbers["asked_again" if sample else "phrases_asked"] += len(open_)
                 open_ = self._ask(phrases, open_, groups, account, divide=divide, sample=sample)
                 if not open_:
@@ -174,7 +155,7 @@ class Llm:
     ) -> list[int]:
         """Ask about `batch` (indices of phrases), enter what is settled into `groups`; returns the indices left open."""
         known = [(draft.name, draft.description) for draft in groups.values()]
-        reply = self.open_teacher().group_phrases([phrases[i] for i in batch], known, divide=divide, sample=sample)
+        reply = self.teacher.group_phrases([phrases[i] for i in batch], known, divide=divide, sample=sample)
         if isinstance(reply, Rejected):
             account["unusable_replies"] += 1
             return list(batch)
@@ -200,20 +181,43 @@ class Llm:
 class Hybrid:
     """K-means forms the groups; the teacher names and describes them and says which are one."""
 
-    open_teacher: OpenTeacher
-    min_types: int = 4
-    max_types: int = 16
-    numbers: Numbers = field(default_factory=Counter, compare=False)
+    min_types: Count = 8
+    max_types: Count = 16
+    max_share: PositiveShare = 0.4
     name = "hybrid"
 
+    def complaints(self) -> list[str]:
+        return range_complaints(self.min_types, self.max_types)
+
+    def calls(self, prompts: PhrasePrompts, phrases: int) -> Iterator[tuple[list[Any], int]]:
+        """One call a type for its name, and one that merges."""
+        yield [prompts.name_type("cluster", ["stand-in keyphrase for an error"] * 12, [])], self.max_types + 1
+
+    def asking(self, teacher: PhraseTeacher) -> HybridClusterer:
+        """The clusterer with these settings that asks `teacher`."""
+        return HybridClusterer(self, teacher)
+
+
+@dataclass(frozen=True)
+class HybridClusterer:
+    """`Hybrid` with its teacher."""
+
+    settings: Hybrid
+    teacher: PhraseTeacher
+    numbers: Numbers = field(default_factory=Counter, compare=False)
+    name = Hybrid.name
+
+    @property
+    def max_share(self) -> float:
+        return self.settings.max_share
+
     def fingerprint(self) -> dict[str, Any]:
-        """Without the teacher's, which the recipe adds: it is known before the teacher is opened."""
-        return {"name": self.name, "kmeans": self._kmeans.fingerprint()}
+        return {"name": self.name, **asdict(self.settings), "teacher": self.teacher}
 
     def cluster(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
         """The clusters of k-means, named and merged. A cluster whose naming failed is named after a phrase of its own."""
         drafts = self._named(self._kmeans.cluster(phrases, counts, vectors, seed), phrases, counts, vectors)
-        merged = _merged(self.open_teacher(), drafts, phrases, counts, vectors, self.min_types, self.numbers)
+        merged = _merged(self.teacher, drafts, phrases, counts, vectors, self.settings.min_types, self.numbers)
         return _clustering(merged, len(phrases))
 
     def split(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
@@ -224,7 +228,7 @@ class Hybrid:
 
     @property
     def _kmeans(self) -> KMeans:
-        return KMeans(self.min_types, self.max_types)
+        return KMeans(self.settings.min_types, self.settings.max_types)
 
     def _named(
         self, clustering: Clustering, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors
@@ -232,7 +236,7 @@ class Hybrid:
         labels = np.asarray(clustering.labels)
         drafts = [_Draft("", "", [int(i) for i in np.flatnonzero(labels == label)]) for label in range(max(labels) + 1)]
         shown = [_central(draft, phrases, counts, vectors) for draft in drafts]
-        names = self.open_teacher().name_types(shown, [f"cluster {number}" for number in range(1, len(drafts) + 1)])
+        names = self.teacher.name_types(shown, [f"cluster {number}" for number in range(1, len(drafts) + 1)])
         self.numbers.update("unnamed" if isinstance(named, Rejected) else "named" for named in names)
         return [
             # The stage writes a description from the phrases where there is none.

@@ -1,9 +1,9 @@
-"""Problem sets from the hub or from a local folder, all turned into `Problem` with checked gold answers.
+"""The published problem sets, from the hub or from a local folder, as `Problem` with checked gold answers.
 
-Purpose: one loader per published format, with the fields those files really have, so that nothing after it knows
-where a problem came from. Every fault of a file is reported with path and line, up to five at once.
-Place in the flow: recipes call `load`, and `load_tests` for further evaluation sets; the separate stage then compares
-training problems with all of them.
+Purpose: one registry of the sets we know, so that nothing after it knows where a problem came from, and one data set
+class for all of them.
+Place in the flow: `data=gsm8k` and its like are `Published`; `load_tests` reads further evaluation sets by name; the
+separate stage then compares training problems with all of them.
 
 Local files are `train.jsonl` and `test.jsonl` in the folder given (one JSON object a line, the fields of the hub's
 version or of the original release; some sets may keep the release's own file names). From the hub, the revision is
@@ -11,7 +11,7 @@ pinned where one could be confirmed; `content_checksum` records what was really 
 
 Example::
 
-    splits = load("gsm8k", path="data/gsm8k", validation=500, seed=0)
+    splits = Published("gsm8k", path="data/gsm8k", validation=500).load()
     splits.tests["gsm8k"][0].answer                    # "18"
 """
 
@@ -19,34 +19,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import random
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
 
 from sei import answers
-from sei.data.splits import Splits
-from sei.errors import UserError, missing_extra
+from sei.data import formats
+from sei.data.base import Data, OverlapLimits
+from sei.data.rows import Fault, Reader, Row, json_lines, to_problems
+from sei.data.splits import Splits, hold_out
+from sei.errors import UserError
 from sei.records import Problem
 from sei.steps import split_steps
-
-logger = logging.getLogger(__name__)
-
-Name = Literal["gsm8k", "math", "svamp", "math500", "asdiv", "csqa", "college_math", "gaokao", "sat_math"]
-SHOWN = 5  # faults reported at once
-
-Row = dict[str, Any]
-
-
-class _Fault(Exception):
-    """What is wrong with one row; the reader adds where."""
-
-
-class _Skip(Exception):
-    """A row that does not belong to the set (another topic, no numeric answer); counted and logged, no fault."""
+from sei.values import Count, Whole
 
 
 @dataclass(frozen=True)
@@ -64,7 +49,7 @@ class Source:
     """One published problem set: how it is graded, how a row is read, where the hub has it (None: nowhere we know)."""
 
     style: answers.Style
-    read: Callable[[Row], dict[str, Any]]
+    read: Reader
     hub: Hub | None
     download: str  # what to put into a local folder instead, for people without the hub
     has_train: bool = False
@@ -74,27 +59,61 @@ class Source:
     )
 
 
-def load(
-    name: Name,
-    *,
-    path: str | None = None,
-    validation: int = 0,
-    seed: int = 0,
-    test_only: bool = False,
-) -> Splits:
+@dataclass(frozen=True)
+class Published:
+    """A set of the registry as a data set. Its test set has its own name."""
+
+    name: str  # one of SOURCES
+    path: str | None = None  # a local folder instead of the hub
+    train: Count | None = None  # the first so many of the training problems, null: all
+    validation: Whole = 0  # held out of the training problems by seed
+    test: Count | None = None  # the first so many, null: all
+    seed: int = 0
+    overlap: OverlapLimits = field(default_factory=OverlapLimits)
+
+    @property
+    def style(self) -> answers.Style:
+        """How its answers are graded."""
+        return _source(self.name).style
+
+    @property
+    def has_train(self) -> bool:
+        """Whether it has training problems."""
+        return _source(self.name).has_train
+
+    @property
+    def worked(self) -> bool:
+        """Whether its solutions show how the answer is found."""
+        return _source(self.name).worked
+
+    def complaints(self) -> list[str]:
+        """A name that is none of the registry's, or a file that is not there."""
+        try:
+            for split in _splits(self.name):
+                _place(self.name, split, self.path, "data.path")
+        except UserError as error:
+            return [str(error)]
+        return []
+
+    def load(self) -> Splits:
+        """Its problems, cut to the sizes wanted."""
+        splits = load(self.name, path=self.path, validation=self.validation, seed=self.seed)
+        tests = {name: problems[: self.test] for name, problems in splits.tests.items()}
+        return Splits(splits.train[: self.train], splits.validation, tests)
+
+
+def load(name: str, *, path: str | None = None, validation: int = 0, seed: int = 0) -> Splits:
     """Train, validation and test problems of one set; `tests` has one entry, under the set's own name.
 
     `path` is a local folder; without it the hub is asked. `validation` of the training problems, drawn with
-    `seed`, are held out. Sets without training problems (and any set with `test_only`) give empty train and validation.
+    `seed`, are held out. Sets without training problems give empty train and validation.
     Raises UserError for everything that is wrong with the files, five faults at a time.
     """
-    source = _source(name)
-    wanted = ["test"] if test_only or not source.has_train else ["train", "test"]
-    problems = {split: _load_split(name, split, path, "data.path") for split in wanted}
+    problems = {split: _load_split(name, split, path, "data.path") for split in _splits(name)}
     train = problems.get("train", [])
     if train and not 0 <= validation < len(train):
         raise UserError(f"data.validation={validation}: {name} has {len(train)} training problems; hold out fewer.")
-    train, held = hold_out(train, validation if train else 0, seed)
+    train, held = hold_out(train, validation if train else 0, seed, "validation")
     return Splits(train=train, validation=held, tests={name: problems["test"]})
 
 
@@ -107,8 +126,7 @@ def load_tests(sets: Sequence[str], paths: Mapping[str, str]) -> dict[str, list[
     faults = [f"eval.paths.{name}: the set is not in eval.sets" for name in paths if name not in sets]
     for name in dict.fromkeys(sets):
         try:
-            _source(name)
-            tests[name] = _load_split(cast(Name, name), "test", paths.get(name), f"eval.paths.{name}")
+            tests[name] = _load_split(name, "test", paths.get(name), f"eval.paths.{name}")
         except UserError as error:
             faults.append(str(error))
     if faults:
@@ -116,30 +134,27 @@ def load_tests(sets: Sequence[str], paths: Mapping[str, str]) -> dict[str, list[
     return tests
 
 
-def style_of(name: Name) -> answers.Style:
-    """The grading style of a set: gsm8k (numbers), math (expressions) or choice (letters)."""
-    return _source(name).style
-
-
-def hold_out(problems: list[Problem], count: int, seed: int) -> tuple[list[Problem], list[Problem]]:
-    """(train, validation): `count` problems, drawn by seed, go to validation; both keep the order of the file."""
-    held = set(random.Random(seed).sample(range(len(problems)), count))
-    train = [problem for index, problem in enumerate(problems) if index not in held]
-    validation = [_with_split(problems[index], "validation") for index in sorted(held)]
-    return train, validation
+def training_complaints(data: Data) -> list[str]:
+    """Why nothing can be trained on `data`. Not asked with recorded attempts: they may be at problems of any split."""
+    if data.has_train:
+        return []
+    able = ", ".join(name for name, source in SOURCES.items() if source.has_train)
+    return [
+        f"data={data.name}: {data.name} has no training problems. Choose data for training (arithmetic, {able}, or a file "
+        f"of your own with jsonl) and name it in eval.sets: eval.sets.out_of_domain=[{data.name}]"
+    ]
 
 
 def is_worked(problem: Problem) -> bool:
     """Whether the problem's solution shows how the answer is found, rather than naming it."""
-    return problem.source not in SOURCES or SOURCES[problem.source].worked
+    return bool(split_steps(problem.solution)[0])
 
 
 def difficulty(problem: Problem) -> int:
-    """The problem's level; in word problems without levels the number of steps of the gold solution. 0 where unknown."""
-    source = SOURCES.get(problem.source)
-    if source is not None and source.style != "gsm8k":  # a step count beside MATH's levels 1 to 5 would mean nothing
-        return problem.level
-    return problem.level or len(split_steps(problem.solution)[0])
+    """The problem's level; without one, the number of steps of a solution in GSM8K's format. 0 where unknown."""
+    steps, answer = split_steps(problem.solution)
+    # without an answer line it is free text as in MATH, and a count of its lines beside levels 1 to 5 would mean nothing
+    return problem.level or (0 if answer is None else len(steps))
 
 
 def content_checksum(problems: Iterable[Problem]) -> str:
@@ -150,63 +165,42 @@ def content_checksum(problems: Iterable[Problem]) -> str:
     return digest.hexdigest()
 
 
-def from_rows(
-    name: Name, split: str, rows: Iterable[tuple[str, Row | _Fault]], *, strict: bool = True
-) -> list[Problem]:
-    """The problems of located rows ("path:line", row). `strict`: equal problems are a fault, else the first one stays."""
-    source = _source(name)
-    problems: list[Problem] = []
-    seen: dict[str, str] = {}
-    faults: list[str] = []
-    skipped = repeated = 0
-    for where, row in rows:
-        try:
-            if isinstance(row, _Fault):
-                raise row
-            problem = Problem.make(source=name, split=split, **source.read(row))
-            if reason := answers.check_gold(problem, source.style):
-                raise _Fault(reason)
-            if problem.id in seen:
-                repeated += 1
-                if strict:
-                    raise _Fault(f"the same problem (id {problem.id}) as at {seen[problem.id]}")
-                continue
-        except _Skip:
-            skipped += 1
-        except _Fault as fault:
-            faults.append(f"{where}: {fault}")
-        else:
-            seen[problem.id] = where
-            problems.append(problem)
-    if faults:
-        more = f"\n  ... and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        listing = "\n  ".join(faults[:SHOWN])
-        raise UserError(f"data={name}: {len(faults)} bad rows. Mend or remove them:\n  {listing}{more}")
-    if skipped or (repeated and not strict):
-        logger.info("data=%s %s: %d rows of no use here skipped, %d repeated", name, split, skipped, repeated)
-    return problems
-
-
 def _source(name: str) -> Source:
     if name not in SOURCES:
-        raise UserError(f"data={name}: no such problem set. Known: {', '.join(get_args(Name))}.")
+        raise UserError(f"data={name}: no such problem set. Known: {', '.join(SOURCES)}.")
     return SOURCES[name]
 
 
-def _load_split(name: Name, split: str, path: str | None, key: str) -> list[Problem]:
+def _splits(name: str) -> tuple[str, ...]:
+    """The splits a set has."""
+    return ("train", "test") if _source(name).has_train else ("test",)
+
+
+def _load_split(name: str, split: str, path: str | None, key: str) -> list[Problem]:
     """One split of a set; `key` is where the configuration has its local folder."""
-    source = _source(name)
-    if path is None:
-        return _load_from_hub(name, source, split, key)
-    file = _local_file(name, source, split, Path(path), key)
-    problems = from_rows(name, split, _json_lines(file))
+    source, place = _source(name), _place(name, split, path, key)
+    rows: Iterable[tuple[str, Row | Fault]]
+    if isinstance(place, Path):
+        rows, none = json_lines(place), f"{place} holds no problems. Expected one JSON object a line."
+    else:
+        rows, none = _hub_rows(name, place, split, key), f"{place.id} gave no problems for {split}. "
+        none += _remedy(name, split, key)
+    # the hub's parts may repeat a row, a file should not
+    strict = isinstance(place, Path)
+    problems = to_problems(rows, source.read, name=name, split=split, style=source.style, strict=strict)
     if not problems:
-        raise UserError(f"data={name}: {file} holds no problems. Expected one JSON object a line.")
+        raise UserError(f"data={name}: {none}")
     return problems
 
 
-def _local_file(name: str, source: Source, split: str, folder: Path, key: str) -> Path:
-    candidates = source.files[split]
+def _place(name: str, split: str, path: str | None, key: str) -> Path | Hub:
+    """Where one split is read from: a file of the local folder, or the hub. Raises UserError where there is neither."""
+    source = _source(name)
+    if path is None:
+        if source.hub is None:
+            raise UserError(f"data={name}: no copy on the hub is known to us. {_remedy(name, split, key)}")
+        return source.hub
+    folder, candidates = Path(path), source.files[split]
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(f"{key}={folder}: {what}. Give a folder that holds {candidates[0]} (data={name}).")
@@ -217,38 +211,11 @@ def _local_file(name: str, source: Source, split: str, folder: Path, key: str) -
     raise UserError(f"{key}={folder}: no file {names} in it, which data={name} needs: {source.download}.")
 
 
-def _json_lines(file: Path) -> Iterator[tuple[str, Row | _Fault]]:
-    """("path:line", object or fault) for every line that is not blank."""
-    try:
-        lines = file.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}).") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        row: Row | _Fault
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                row = _Fault(f"expected a JSON object, found {type(row).__name__}")
-        except json.JSONDecodeError as error:
-            row = _Fault(f"malformed JSON at column {error.colno} ({error.msg})")
-        except (UnicodeDecodeError, RecursionError) as error:
-            row = _Fault(f"malformed JSON ({type(error).__name__})")
-        yield f"{file}:{number}", row
+def _hub_rows(name: str, hub: Hub, split: str, key: str) -> list[tuple[str, Row | Fault]]:
+    """("id/configuration:part:number", row) for every row of a split."""
+    import datasets
 
-
-def _load_from_hub(name: Name, source: Source, split: str, key: str) -> list[Problem]:
-    hub = source.hub
-    names = " or ".join(source.files[split])
-    remedy = f"Set {key} to a folder that holds {names}: {source.download}."
-    if hub is None:
-        raise UserError(f"data={name}: no copy on the hub is known to us. {remedy}")
-    try:
-        import datasets
-    except ImportError as error:
-        raise missing_extra("datasets", "hub", f"data={name} from the hub (or set {key})") from error
-    rows: list[tuple[str, Row | _Fault]] = []
+    rows: list[tuple[str, Row | Fault]] = []
     try:
         for config in hub.configs:
             for part in hub.splits[split]:
@@ -258,139 +225,15 @@ def _load_from_hub(name: Name, source: Source, split: str, key: str) -> list[Pro
     except Exception as error:  # the hub's clients raise dozens of types, most of them for "no network"
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
         raise UserError(
-            f"data={name}: {hub.id} could not be read from the hub ({type(error).__name__}: {first}). {remedy}"
+            f"data={name}: {hub.id} could not be read from the hub ({type(error).__name__}: {first}). "
+            f"{_remedy(name, split, key)}"
         ) from error
-    problems = from_rows(name, split, rows, strict=False)
-    if not problems:
-        raise UserError(f"data={name}: {hub.id} gave no problems for {split}. {remedy}")
-    return problems
+    return rows
 
 
-# --- rows: the fields each release really has ---------------------------------------------------------------------
-
-
-def _text(row: Row, *names: str) -> str:
-    """The first of the named fields that the row has, as text. Raises _Fault where none is there or it is empty."""
-    for name in names:
-        if name in row:
-            value = row[name]
-            if isinstance(value, bool) or not isinstance(value, str | int | float):
-                raise _Fault(f"field '{name}': expected text or a number, found {type(value).__name__}")
-            text = str(value).strip()
-            if not text:
-                raise _Fault(f"field '{name}' is empty")
-            return text
-    raise _Fault(f"field '{names[0]}' is missing (the row has: {', '.join(sorted(row)) or 'nothing'})")
-
-
-def _gsm8k(row: Row) -> dict[str, Any]:
-    solution = _text(row, "answer")
-    _, marker, answer = solution.rpartition("####")
-    if not marker:
-        raise _Fault("field 'answer' has no last line '#### n'")
-    return {
-        "question": _text(row, "question"),
-        "answer": answer.strip().replace(",", ""),
-        "solution": solution.replace("\r\n", "\n"),
-    }
-
-
-def _math(row: Row) -> dict[str, Any]:
-    solution = _text(row, "solution")
-    answer = _text(row, "answer") if "answer" in row else answers.boxed(solution)
-    if not answer:
-        raise _Fault("field 'solution' has no \\boxed{answer} and there is no field 'answer'")
-    level = re.search(r"[1-5]", str(row.get("level", "")))
-    return {
-        "question": _text(row, "problem", "question"),
-        "answer": answer,
-        "solution": solution,
-        "family": str(row.get("subject") or row.get("type") or ""),
-        "level": int(level[0]) if level else 0,
-    }
-
-
-def _svamp(row: Row) -> dict[str, Any]:
-    body, question = _text(row, "Body"), _text(row, "Question")
-    body += "" if body[-1] in ".?!," else ","  # a third of the bodies are clauses of the question
-    answer = re.sub(r"\.0$", "", _text(row, "Answer"))
-    equation = _text(row, "Equation")
-    return {
-        "question": f"{body} {question}",
-        "answer": answer,
-        "solution": f"{equation} = {answer}\n#### {answer}",
-        "family": str(row.get("Type", "")),
-    }
-
-
-def _asdiv(row: Row) -> dict[str, Any]:
-    answer = re.sub(r"\s*\([^()]*\)\s*$", "", _text(row, "answer"))  # "9 (apples)"
-    if answers.extract(answer, "gsm8k") is None or re.search(r"[A-Za-z;:]", answer):
-        raise _Skip  # LeMa evaluates on the numeric answers alone: 2,084 of 2,305
-    formula = str(row.get("formula", ""))
-    return {
-        "question": f"{_text(row, 'body')} {_text(row, 'question')}",
-        "answer": answer,
-        "solution": f"{formula}\n#### {answer}".lstrip(),
-        "family": str(row.get("solution_type", "")),
-    }
-
-
-def _csqa(row: Row) -> dict[str, Any]:
-    nested = isinstance(row.get("question"), dict)  # the original release nests stem and choices
-    inner: Row = row["question"] if nested else row
-    choices = inner.get("choices")
-    if isinstance(choices, dict):
-        pairs = list(zip(choices.get("label", []), choices.get("text", []), strict=False))
-    elif isinstance(choices, list) and all(isinstance(choice, dict) for choice in choices):
-        pairs = [(choice.get("label"), choice.get("text")) for choice in choices]
-    else:
-        raise _Fault("field 'choices': expected labels and texts")
-    options = [f"({label}) {text}" for label, text in pairs]
-    return _choice(_text(inner, "stem", "question"), options, row, "answerKey")
-
-
-def _sat_math(row: Row) -> dict[str, Any]:
-    if "query" in row:  # the hub's copy: the question with its options in one text, gold as a list of one index
-        gold = row.get("gold")
-        if not (isinstance(gold, list) and len(gold) == 1 and isinstance(gold[0], int) and 0 <= gold[0] < 5):
-            raise _Fault(f"field 'gold': expected a list with one index, found {gold!r}")
-        letter = "ABCDE"[gold[0]]
-        return {"question": _text(row, "query"), "answer": letter, "solution": f"The answer is ({letter})."}
-    options = row.get("options")
-    if not isinstance(options, list) or not options:
-        raise _Fault("field 'options': expected a list such as ['(A)2', '(B)4']")
-    return _choice(_text(row, "question"), [str(option) for option in options], row, "label")
-
-
-def _choice(stem: str, options: list[str], row: Row, key: str) -> dict[str, Any]:
-    """A question with its options; the answer is "(C) garage", so that an output may name the option's text."""
-    letter = _text(row, key)
-    chosen = [option for option in options if option.startswith(f"({letter})")]
-    if len(chosen) != 1:
-        raise _Fault(f"field '{key}': {letter!r} is none of the options {', '.join(options)}")
-    return {
-        "question": f"{stem}\nAnswer Choices: {' '.join(options)}",
-        "answer": chosen[0],
-        "solution": f"The answer is ({letter}).",
-    }
-
-
-def _benchmark(topic: str) -> Callable[[Row], dict[str, Any]]:
-    """Rows of MWPBench's full_test.json: every set in one file, told apart by `data_topic`."""
-
-    def read(row: Row) -> dict[str, Any]:
-        found = _text(row, "data_topic")
-        if found != topic and not found.startswith(topic + "."):
-            raise _Skip
-        return {
-            "question": _text(row, "question"),
-            "answer": _text(row, "answer"),
-            "solution": f"The answer is {_text(row, 'answer')}.",
-            "family": found.removeprefix(topic).lstrip("."),
-        }
-
-    return read
+def _remedy(name: str, split: str, key: str) -> str:
+    source = _source(name)
+    return f"Set {key} to a folder that holds {' or '.join(source.files[split])}: {source.download}."
 
 
 _SUBJECTS = (
@@ -409,7 +252,7 @@ _MWPBENCH_FILES: dict[str, tuple[str, ...]] = {"test": ("full_test.json", "test.
 SOURCES: dict[str, Source] = {
     "gsm8k": Source(
         "gsm8k",
-        _gsm8k,
+        formats.gsm8k,
         Hub(
             "openai/gsm8k",
             "740312add88f781978c0658806c59bc2815b9866",
@@ -421,7 +264,7 @@ SOURCES: dict[str, Source] = {
     ),
     "math": Source(
         "math",
-        _math,
+        formats.math,
         Hub(
             "EleutherAI/hendrycks_math",
             "21a5633873b6a120296cce3e2df9d5550074f4a3",
@@ -434,27 +277,27 @@ SOURCES: dict[str, Source] = {
     # the hub splits SVAMP into 700 + 300; LeMa tests on all 1,000
     "svamp": Source(
         "gsm8k",
-        _svamp,
+        formats.svamp,
         Hub("ChilleD/SVAMP", "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef", {"test": ("train", "test")}),
         f"SVAMP.json of arkilpatel/SVAMP on GitHub, {_JSONL} Body, Question, Equation, Answer, Type",
     ),
     "math500": Source(
         "math",
-        _math,
+        formats.math,
         Hub("HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", {"test": ("test",)}),
         f"test.jsonl of that data set, {_JSONL} problem, solution, answer, subject, level",
     ),
     # all 2,305 rows are the split 'validation'
     "asdiv": Source(
         "gsm8k",
-        _asdiv,
+        formats.asdiv,
         Hub("EleutherAI/asdiv", "8f95807222d87b4c688c3c22a6ba2801e1fa03e2", {"test": ("validation",)}, ("asdiv",)),
         f"ASDiv.xml of chaochun/nlu-asdiv-dataset on GitHub, {_JSONL} body, question, answer, formula, solution_type",
     ),
     # the test split has no labels: the paper's 1,221 are the validation split
     "csqa": Source(
         "choice",
-        _csqa,
+        formats.csqa,
         Hub(
             "tau/commonsense_qa",
             "94630fe30dad47192a8546eb75f094926d47e155",
@@ -467,19 +310,15 @@ SOURCES: dict[str, Source] = {
     ),
     # MWPBench of MathScale (SEI's evaluation files), topics as in its driver.py, fields as in its other files. No copy on
     # the hub was found in public loaders or pages, only the file on GitHub, so there is no id and no revision.
-    "college_math": Source("math", _benchmark("college_math"), None, _MWPBENCH, files=_MWPBENCH_FILES),
-    "gaokao": Source("math", _benchmark("gaokao_bench_math_en"), None, _MWPBENCH, files=_MWPBENCH_FILES),
+    "college_math": Source("math", formats.benchmark("college_math"), None, _MWPBENCH, files=_MWPBENCH_FILES),
+    "gaokao": Source("math", formats.benchmark("gaokao_bench_math_en"), None, _MWPBENCH, files=_MWPBENCH_FILES),
     # All 220 problems with their choices, as AGIEval has them. SEI tests on `agieval.sat-math` of MWPBench instead: 102 of
     # them, rewritten as questions without choices.
     "sat_math": Source(
         "choice",
-        _sat_math,
+        formats.sat_math,
         Hub("dmayhem93/agieval-sat-math", "385ef339b8285867cf276eee44cbbd785d467879", {"test": ("test",)}),
         f"data/v1/sat-math.jsonl of ruixiangcui/AGIEval on GitHub, {_JSONL} question, options, label",
         files={"test": ("test.jsonl", "sat-math.jsonl")},
     ),
 }
-
-
-def _with_split(problem: Problem, split: str) -> Problem:
-    return Problem.from_json({**problem.to_json(), "split": split})

@@ -1,6 +1,6 @@
 """What a problem source gives: training and validation problems, and one or more named test sets.
 
-Place in the flow: every loader in `sei.data` returns `Splits`; recipes mine `train`, select on `validation` and report
+Place in the flow: every data set in `sei.data` loads `Splits`; recipes mine `train`, select on `validation` and report
 on each of `tests`.
 
 Example::
@@ -11,6 +11,8 @@ Example::
 
 from __future__ import annotations
 
+import dataclasses
+import random
 from dataclasses import dataclass
 
 from sei.records import Problem
@@ -23,3 +25,10 @@ class Splits:
     train: list[Problem]
     validation: list[Problem]
     tests: dict[str, list[Problem]]  # by the test set's name, in the order of reports
+
+
+def hold_out(problems: list[Problem], count: int, seed: int, split: str) -> tuple[list[Problem], list[Problem]]:
+    """(kept, held out): `count` problems, drawn by seed, go to `split`; both keep the order of the file."""
+    held = set(random.Random(seed).sample(range(len(problems)), count))
+    kept = [problem for index, problem in enumerate(problems) if index not in held]
+    return kept, [dataclasses.replace(problems[index], split=split) for index in sorted(held)]

@@ -3,7 +3,7 @@
 Purpose: one place that decides which part of a text is its answer, the same for every model and every stage.
 Place in the flow: `sei.answers` calls these functions and then compares what they find with the gold answer.
 An explicit marker (`####`, `A:`, a box, "the answer is") beats the last number; of several markers the last one
-counts, up to where a model that was not stopped runs on into a new question.
+counts, but none after the point where a model that was not stopped goes on to a new question.
 
 Example::
 
@@ -22,7 +22,7 @@ from sei.grading.numeric import NUMBER, SCALES, plain
 class Found:
     """An answer found in an output.
 
-    `marked`: it stood behind an explicit marker, so it was meant as the answer. `open_end`: nothing follows it, so in
+    `marked`: it follows an explicit marker, so it was meant as the answer. `open_end`: nothing follows it, so in
     an output that was cut at the token limit it may be incomplete (`#### 1` of `#### 18`).
     """
 
@@ -51,7 +51,7 @@ _SENTENCE_END = re.compile(r"\n|[.!?;](?=\s|$)")
 
 
 def gsm8k(output: str) -> Found | None:
-    """The number that `output` gives as its answer, or None where it holds no number to take for one."""
+    """The number that `output` gives as its answer, or None if it contains no number that could be one."""
     text = output if output.isascii() and "\\" not in output else plain(output)
     if "<<" in text:
         text = _ANNOTATION.sub("", text)
@@ -72,7 +72,7 @@ def gsm8k(output: str) -> Found | None:
 
 
 def _stretch_end(text: str, start: int, stop: int, *, line: bool) -> int:
-    """Where the line (or the sentence) that begins at `start` ends, at most _WINDOW characters on."""
+    """Where the line (or the sentence) that begins at `start` ends, at most _WINDOW characters further on."""
     limit = min(stop, start + _WINDOW)
     if line:
         newline = text.find("\n", start, limit)
@@ -82,7 +82,7 @@ def _stretch_end(text: str, start: int, stop: int, *, line: bool) -> int:
 
 
 def _leading_number(text: str, start: int, end: int, *, here: bool) -> tuple[str, int] | None:
-    """The first number of a stretch (`here`: only at its very start) and where it ends; of `3 * 4 = 12` the result."""
+    """The first number of a stretch (`here`: only at its very start), and where it ends; for `3 * 4 = 12`, the result."""
     found = _SIGNED.match(text, start, end) if here else _SIGNED.search(text, start, end)
     if not found:
         return None
@@ -118,7 +118,7 @@ _SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
 
 
 def boxes(text: str) -> list[tuple[str, int, int]]:
-    """(content, start, end) of every closed box that is not empty, outermost ones, in order."""
+    """(content, start, end) of every closed box that is not empty, in order; of nested boxes, the outermost."""
     found, position = [], 0
     while match := _BOX.search(text, position):
         start = position = match.end()
@@ -157,7 +157,7 @@ def math(output: str) -> Found | None:
 
 
 def _last_boxes(text: str) -> str:
-    """The last box, with those right before it that are joined to it by "and", "or" or a comma, as one set."""
+    """The last box, as one set with those just before it that "and", "or" or a comma joins to it."""
     found = boxes(text)
     if not found:
         return ""
@@ -196,7 +196,7 @@ _ALONE = re.compile(r"^[ \t*_(]*([A-J])(?:[).:*_\s]|$)(?![a-z])", re.MULTILINE)
 
 
 def choice(output: str) -> Found | None:
-    """The letter that `output` chooses, or the text of its "answer is ..." where it names an option without letter."""
+    """The letter that `output` chooses, or the text after its "answer is" if it names an option without its letter."""
     if found := boxes(output):
         letter = _LETTER.match(found[-1][0])
         return Found((letter[1] or letter[2]).upper() if letter else found[-1][0], True, False)
@@ -204,7 +204,9 @@ def choice(output: str) -> Found | None:
     for marker in reversed(list(_CHOICE_PHRASE.finditer(output))):
         letter = _LETTER.match(output, marker.end(), min(len(output), marker.end() + _WINDOW))
         if letter and (several := _ANOTHER.match(output, letter.end())):
-            return Found(output[letter.start() : several.end()].strip(), True, False)  # a choice of two is none
+            return Found(
+                output[letter.start() : several.end()].strip(), True, False
+            )  # naming two options is not a choice
         if letter:
             return Found((letter[1] or letter[2]).upper(), True, False)
         if spoken is None and re.search(r"answer", marker[0], re.IGNORECASE):

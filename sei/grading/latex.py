@@ -23,12 +23,12 @@ from typing import Protocol
 
 from sei.grading import numeric
 
-MAX_ITEMS = 64  # longer lists are noise; matching them pairwise would cost their square
+MAX_ITEMS = 64  # longer lists are noise, and comparing each item with each takes quadratic time
 
 
 @dataclass(frozen=True)
 class Scalar:
-    """One expression, with the unit that stood behind it ("" for none, "%" for percent)."""
+    """One expression, with the unit that follows it ("" for none, "%" for percent)."""
 
     text: str
     unit: str = ""
@@ -72,7 +72,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Relation:
-    """`left operator right`, operator one of = != < <=, greater-than turned round."""
+    """`left operator right`, where the operator is one of = != < <=; greater-than is turned around."""
 
     left: str
     operator: str
@@ -220,7 +220,7 @@ _CHOICE = re.compile(r"\(?\s*([A-J])\s*\)?")
 
 
 def parse(latex: str, depth: int = 0) -> Node:
-    """The tree of an answer. Whatever has no structure that is known here is a Scalar; nothing raises."""
+    """The tree of an answer. Whatever has no structure known here is a Scalar; nothing raises an error."""
     text = normalize(latex) if depth == 0 else latex.strip()
     if depth > 8:
         return Scalar(text)
@@ -270,7 +270,7 @@ def _peel(text: str) -> str:
 
 
 def _closing(text: str, start: int) -> int:
-    """Index of the bracket that closes the one at `start`, of any round or square kind; -1 where none does."""
+    """Index of the bracket, round or square, that closes the one at `start`; -1 if none does."""
     depth, position = 0, start
     for token in _TOKEN.findall(text[start:]):
         if token in _OPEN or token == "\\{":
@@ -341,7 +341,7 @@ def _relation(sides: list[str], operators: list[str], depth: int) -> Node:
 
 
 def _constant(text: str) -> bool:
-    """Whether an expression holds no unknown: "x > y" is no interval."""
+    """Whether an expression contains no unknown: "x > y" is not an interval."""
     bare = re.sub(r"\\(?:frac|sqrt|pi|infty|log|ln|sin|cos|tan|cdot|times)(?![a-zA-Z])", "", text)
     return not re.search(r"\\?[a-df-zA-Z]", bare)
 
@@ -395,7 +395,7 @@ def _scalar(text: str) -> Node:
 
 
 def _reads_as_unit(text: str) -> bool:
-    """Whether bare letters behind a number are a unit or what was counted, rather than variables or a function."""
+    """Whether bare letters after a number are a unit or what was counted, rather than variables or a function."""
     words = re.findall(r"[a-zA-Z]+", text)
     known = all(_unit(word) or word.lower() in _COUNTED or _COUNTABLE.fullmatch(word) for word in words)
     return _unit(text) is not None or (known and not _FUNCTIONS.intersection(words))
@@ -447,7 +447,7 @@ def compare(gold: Node, answer: Node, by: Equality) -> bool | None:
         case Scalar(), Ratio():
             return _ratio_against_scalar(answer, gold)
         case (Items(is_set=True, items=items), _) | (_, Items(is_set=True, items=items)) if items:
-            # symbols may yet find that all members of the set are one value
+            # symbolic comparison may yet find that all members of the set are one value
             return None if isinstance(by, Quick) else False
     return False
 
@@ -484,7 +484,7 @@ def _unordered(gold: Sequence[Node], answer: Sequence[Node], by: Equality, *, di
     if distinct:
         gold, answer = _distinct(gold, by), _distinct(answer, by)
     if len(gold) != len(answer):
-        # values that only symbols can tell equal may still fall together
+        # values that only symbolic comparison can tell to be equal may still coincide
         return None if distinct and isinstance(by, Quick) and gold and answer else False
     unused = list(range(len(answer)))
     unknown = False
@@ -517,7 +517,7 @@ def _relations(gold: Relation, answer: Relation, by: Equality) -> bool | None:
 
 
 def _relation_against_value(gold: Node, answer: Node, by: Equality) -> bool | None:
-    """`x = 5` against `5`, `f(x) = x^2` against `x^2`; a relation between expressions is not a value."""
+    """`x = 5` against `5`, `f(x) = x^2` against `x^2`. A relation between expressions is not a value."""
     relation, value = (gold, answer) if isinstance(gold, Relation) else (answer, gold)
     assert isinstance(relation, Relation)
     if relation.operator != "=":
@@ -534,7 +534,7 @@ def _relation_against_value(gold: Node, answer: Node, by: Equality) -> bool | No
 
 
 def _ratios(gold: Ratio, answer: Ratio, by: Equality) -> bool | None:
-    """Proportional ratios are equal, except where both look like times of day."""
+    """Proportional ratios are equal, unless one looks like a time of day."""
     if len(gold.parts) != len(answer.parts):
         return False
     left, right = _values(gold), _values(answer)
@@ -602,7 +602,7 @@ for _dimension, _table in {
     "mass": {"mg|milligram": "1/1000", "g|gram": "1", "kg|kilogram": "1000"},
     "money": {"cent": "1/100", "dollar": "1"},
     "angle": {"degree": "1", "radian": "0"},  # 0: known, but not converted
-    **{word: {word: "1"} for word in (  # each of its own kind: none is another
+    **{word: {word: "1"} for word in (  # each a kind of its own: none equals another
         "am", "pm", "january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
         "november", "december", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
     )},
@@ -628,7 +628,7 @@ def _unit(text: str) -> tuple[str, int, Fraction] | None:
 def _quantities(gold: Scalar, answer: Scalar, by: Equality) -> bool | None:
     left, right = _unit(gold.unit), _unit(answer.unit)
     if left is None or right is None:
-        return by.scalars(gold.text, answer.text)  # a unit we do not know is a word, as good as none
+        return by.scalars(gold.text, answer.text)  # an unknown unit is just a word, and counts as none
     if left[:2] != right[:2]:
         return False
     if left[2] == right[2]:
@@ -648,15 +648,15 @@ _LONG_DECIMAL = re.compile(r"-?[0-9]*\.([0-9]{6,})")
 
 
 def is_rounding(decimal: str, exact: Fraction) -> bool:
-    """Whether `decimal` has six places or more and is `exact`, rounded or cut off there: 0.3333333 for 1/3.
+    """Whether `decimal` has six places or more and is `exact` rounded or truncated to them: 0.3333333 for 1/3.
 
-    A finite decimal of few places is never rounded for this: 3.1415 is not 3.14159.
+    An exact value with finitely many decimals is never rounded: 3.1415 is not 3.14159.
     """
     return not _terminates(exact) and agrees(decimal, exact)
 
 
 def agrees(decimal: str, exact: Fraction) -> bool:
-    """Whether `decimal` has six places or more and each of them is that of `exact`, but for the last one's rounding."""
+    """Whether `decimal` has six places or more that all agree with `exact`, apart from rounding in the last."""
     match = _LONG_DECIMAL.fullmatch(decimal)
     return match is not None and abs(Fraction(decimal) - exact) < Fraction(1, 10 ** len(match[1]))
 
@@ -670,7 +670,7 @@ def _terminates(value: Fraction) -> bool:
 
 
 class Quick:
-    """Scalars by spelling and exact numbers: decides most answers without symbols, says None for the rest."""
+    """Compares scalars by spelling and exact numbers: decides most answers without symbols, and returns None for the rest."""
 
     def scalars(self, gold: str, answer: str) -> bool | None:
         left, right = gold.replace(" ", ""), answer.replace(" ", "")

@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}  # words behind a number
-MAX_DIGITS = 300  # longer digit strings are a degenerate loop of the model, and int() of them is quadratic
+SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}  # words after a number
+MAX_DIGITS = 300  # longer strings of digits come from a model stuck in a loop, and int() takes quadratic time for them
 
 _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])"  # 1,440
 _LAKHS = r"[0-9]{1,2}(?:,[0-9]{2}){1,6},[0-9]{3}(?![0-9])"  # 1,00,000
@@ -44,9 +44,9 @@ def plain(text: str) -> str:
 
 
 def value(text: str) -> Fraction | None:
-    """The exact value of a number as NUMBER matches it, with optional sign and currency; None if it is not one.
+    """The exact value of a number as NUMBER matches it, with optional sign and currency; None if it is not a number.
 
-    Also None where a part has more than MAX_DIGITS characters or a denominator is zero.
+    Also None if it has more than MAX_DIGITS characters or a denominator is zero.
     """
     text = text.strip().replace("$", "").replace("€", "").replace("£", "")
     sign = 1

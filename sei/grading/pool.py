@@ -1,11 +1,11 @@
-"""A few killable worker processes that compare answers by symbols, in order, whatever they are given.
+"""Worker processes that compare answers by symbols, and can be killed when an answer takes too long.
 
-Place in the flow: `sei.answers.grade_many` sends here what quick comparison leaves open.
+Place in the flow: `sei.answers.grade_many` sends here what the quick comparison leaves open.
 
 Example::
 
-    with Pool(workers=2, timeout_s=5) as pool:
-        pool.same([("\\sqrt{12}", "2\\sqrt{3}")])       # [True]; None for a pair that was given up
+    pool = Pool(workers=2, timeout_s=5, memory_mb=1024)
+    pool.same([("\\sqrt{12}", "2\\sqrt{3}")])       # [True]; None for a pair that was given up
 """
 
 from __future__ import annotations
@@ -19,38 +19,40 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from sei.errors import missing_extra
 from sei.grading import worker
 
 _START_S = 120.0  # importing sympy takes 2 s, on a cold and loaded machine much longer
+# Starting a worker takes as long as comparing 100 ordinary pairs; but some pairs are slow and use up their time limit.
+_PAIRS_PER_WORKER = 16
+_MOST_WORKERS = 16  # each takes 60 MB or more
+
+
+def default_workers() -> int:
+    """As many workers as there are processors that this process may use, up to a limit."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, _MOST_WORKERS)
 
 
 class Pool:
-    """`workers` processes, each pair limited to `timeout_s` of CPU and each process to `memory_mb` of addresses."""
+    """At most `workers` processes, each pair limited to `timeout_s` of CPU and each process to `memory_mb` of addresses.
+
+    Processes are started when there is work for them, and stay until `close`.
+    """
 
     def __init__(self, workers: int, timeout_s: float, memory_mb: int) -> None:
         self._limits = (timeout_s, memory_mb)
-        self._wanted = workers
+        self._most = workers
         self._processes: list[subprocess.Popen[bytes]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def same(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
         """For each (gold, answer) whether they are the same, None where the worker gave up, in order."""
         results: list[bool | None] = [None] * len(pairs)
         waiting = iter(range(len(pairs)))
+        wanted = min(self._most, -(-len(pairs) // _PAIRS_PER_WORKER))
+        self._processes += self._start(wanted - len(self._processes))
         with selectors.DefaultSelector() as selector:
-            for _ in range(min(self._wanted, len(pairs)) - len(self._processes)):
-                self._processes.append(self._start())
             for process in self._processes:
                 self._give(selector, process, pairs, waiting)
             while selector.get_map():
@@ -61,12 +63,12 @@ class Pool:
                     reply = _read(process)
                     if isinstance(reply, list) and reply[0] == index:
                         results[index] = reply[1]
-                    elif reply != worker.GAVE_UP:  # the whole worker is gone, or answers another question
+                    elif reply != worker.GAVE_UP:  # the whole worker is gone, or answers a different pair
                         process = self._replace(process)
                     self._give(selector, process, pairs, waiting)
                 for key in list(selector.get_map().values()):
                     process, _, deadline = key.data
-                    if time.monotonic() > deadline:  # asleep or starved: CPU time does not pass, wall time does
+                    if time.monotonic() > deadline:  # asleep or starved: no CPU time passes, but wall time does
                         selector.unregister(process.stdout)
                         self._give(selector, self._replace(process), pairs, waiting)
         return results
@@ -99,33 +101,34 @@ class Pool:
 
     def _replace(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         _kill(process)
-        fresh = self._start()
+        [fresh] = self._start(1)
         self._processes[self._processes.index(process)] = fresh
         return fresh
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sei.grading.worker", *map(str, self._limits)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # so that one signal ends the worker and its child
-        )
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
-            ready = selector.select(timeout=_START_S)
-        if not ready or _read(process) != worker.READY:
-            _kill(process)
-            _require_math_verify()
-            raise RuntimeError("the grading worker did not start; run `python -m sei.grading.worker 5 1024` to see why")
-        return process
+    def _start(self, count: int) -> list[subprocess.Popen[bytes]]:
+        """Start `count` workers side by side, and wait until all are ready."""
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "sei.grading.worker", *map(str, self._limits)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # so that one signal ends the worker and its child
+            )
+            for _ in range(count)
+        ]
+        if not all(_is_ready(process) for process in processes):
+            for process in processes:
+                _kill(process)
+            raise RuntimeError("a grading worker did not start; run `python -m sei.grading.worker 5 1024` to see why")
+        return processes
 
 
-def _require_math_verify() -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("math_verify") is None:
-        raise missing_extra("math-verify", "math", "grading style 'math'")
+def _is_ready(process: subprocess.Popen[bytes]) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
+        ready = selector.select(timeout=_START_S)
+    return bool(ready) and _read(process) == worker.READY
 
 
 def _read(process: subprocess.Popen[bytes]) -> Any:

@@ -1,8 +1,8 @@
-"""Scalars and relations by `math-verify` and sympy. Only ever imported inside a worker process.
+"""Compares scalars and relations with `math-verify` and sympy. Only ever imported inside a worker process.
 
-Purpose: what spelling cannot decide. `math-verify` parses LaTeX and compares; around it stands a numeric check with
-30 digits, relative, because its own rounds to six decimals (and takes 1/2004! for 1/2006!), and because simplify
-does not always find that a difference is zero.
+Purpose: what spelling cannot decide. `math-verify` parses LaTeX and compares. It is preceded by a numeric check to 18
+significant digits, because its own check rounds to six decimals (and takes 1/2004! for 1/2006!), and because
+simplifying does not always find that a difference is zero.
 Place in the flow: `grading.worker` calls `grading.latex.compare` with `Symbolic()`.
 """
 
@@ -37,9 +37,9 @@ _CONFIG = [
 
 
 class Symbolic:
-    """Equality by symbols: True or False, None only where one side cannot be parsed."""
+    """Equality by symbols: True or False."""
 
-    def scalars(self, gold: str, answer: str) -> bool | None:
+    def scalars(self, gold: str, answer: str) -> bool:
         quick = QUICK.scalars(gold, answer)
         if quick is not None:
             return quick
@@ -51,7 +51,7 @@ class Symbolic:
             return numeric or _is_rounding(gold, answer, left, right)
         return bool(verify(left, right, timeout_seconds=None))
 
-    def relations(self, gold: Relation, answer: Relation) -> bool | None:
+    def relations(self, gold: Relation, answer: Relation) -> bool:
         """Equal where the differences of the sides are proportional; for inequalities by a positive factor."""
         left, right = _difference(gold), _difference(answer)
         if left is None or right is None:
@@ -72,7 +72,7 @@ class Symbolic:
 
 @lru_cache(maxsize=512)
 def _expression(latex: str) -> Any:
-    """The sympy expression of one scalar, None where math-verify reads none."""
+    """The sympy expression of one scalar, None if math-verify finds none."""
     latex = re.sub(r"(?<![\\a-zA-Z])(arc)?(sin|cos|tan|cot|sec|csc|log|ln|sqrt|pi)(?![a-zA-Z])", r"\\\1\2", latex)
     latex = re.sub(r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", latex)
     latex = re.sub(r"(\d*)\.(\d*)\\overline\s*\{(\d+)\}", _repeating_decimal, latex)
@@ -103,7 +103,7 @@ def _difference(relation: Relation) -> Any:
 
 
 def _same_values(left: Any, right: Any) -> bool | None:
-    """Whether both have the same values to 30 digits at random points; None where they cannot be evaluated."""
+    """Whether both have the same values at random points, to 18 digits; None if they cannot be evaluated."""
     left, right = left.doit(), right.doit()
     if left.is_Rational and right.is_Rational:
         return bool(left == right)
@@ -132,7 +132,7 @@ def _points(symbols: Any, count: int) -> list[dict[Any, Any]]:
 
 
 def _value(expression: Any, point: dict[Any, Any]) -> Any:
-    """The complex value at one point to 30 digits, None where it has none (poles, unknown functions)."""
+    """The complex value at one point to 30 digits, None if it has none (poles, unknown functions)."""
     try:
         value = sympy.N(expression.doit().subs(point), _DIGITS)
     except (ArithmeticError, TypeError, ValueError, AttributeError, NotImplementedError, mpmath.libmp.NoConvergence):

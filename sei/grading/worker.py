@@ -3,7 +3,7 @@
 Purpose: a pair that never ends or eats all memory (`9^{9^{9^{9}}}`) costs one child process, not the run. This process
 imports sympy once and forks a child that answers; when a child is killed by its limits, the next is forked in
 milliseconds. Limits are CPU time (a loaded machine changes no verdict) and address space, set for each pair.
-Place in the flow: started and spoken to by `grading.pool` alone, one JSON line each way: [number, gold, answer] in,
+Place in the flow: only `grading.pool` starts it and talks to it, one JSON line each way: [number, gold, answer] in,
 [number, same] or "gave_up" out.
 """
 
@@ -16,7 +16,7 @@ import signal
 import sys
 
 READY, GAVE_UP = "ready", "gave_up"
-_RECYCLE = 3  # exit status of a child that makes room: sympy's caches grow
+_RECYCLE = 3  # exit status of a child that ends to free memory: sympy's caches grow
 _JOBS_PER_CHILD = 2000
 
 
@@ -59,7 +59,7 @@ def _serve(replies: int, cpu_seconds: float, megabytes: int) -> None:
             same = compare(parse(gold), parse(answer), by)
         except MemoryError:
             os._exit(1)
-        except Exception:  # sympy raises every kind of error for text that is no mathematics
+        except Exception:  # sympy raises all kinds of errors for text that is not mathematics
             same = False
         signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -68,7 +68,7 @@ def _serve(replies: int, cpu_seconds: float, megabytes: int) -> None:
 
 
 def _read_line() -> bytes:
-    """One line from standard input, unbuffered: what is read ahead would die with the child."""
+    """One line from standard input, unbuffered: whatever was read ahead would be lost with the child."""
     chunks = bytearray()
     while not chunks.endswith(b"\n"):
         chunk = os.read(0, 65536)  # the pool sends one line and waits, so nothing of a next line can follow

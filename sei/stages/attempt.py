@@ -12,25 +12,26 @@ from pathlib import Path
 
 from sei.answers import Style, grade_many
 from sei.records import Attempt, Problem, Rejected, content_id
-from sei.target.engine import Completion, Engine, Query, Sampling
-from sei.workspace import Output, read_records, write_records
+from sei.stage import Output, stage
+from sei.target.engine import Asking, Completion, Engine, Query, Sampling
+from sei.workspace import read_records, write_records
 
 CHUNK = 1024  # problems saved at a time: large enough for well-filled length-sorted batches
 
 
+@stage(Attempt, "attempts")
 def attempt(
     problems: Sequence[Problem],
     engine: Engine,
-    prompt: Callable[[str], str],
+    formats: Asking,
     sampling: Sampling,
     *,
     style: Style,
     scratch: Path,
-    read: Callable[[str], str] = lambda output: output,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Output[Attempt]:
-    """Attempts of `engine` at `problems`, in order; `prompt` makes the text to complete from a question, and `read` takes
-    from an output what is to be graded.
+    """Attempts of `engine` at `problems`, in order; `formats` makes the text to complete from a question, and takes from an
+    output what is to be graded.
 
     A problem without any completion (a recorded engine that has none for it) is rejected as `no_attempt`.
     """
@@ -39,9 +40,9 @@ def attempt(
         path = scratch / f"attempts-{start:06d}.jsonl"
         if not path.is_file():
             chunk = problems[start : start + CHUNK]
-            queries = [Query(prompt(problem.question), problem.question) for problem in chunk]
+            queries = [Query(formats.solve(problem.question), problem.question) for problem in chunk]
             answers = engine.complete(queries, sampling)
-            write_records(path, _grade(chunk, answers, style, read))
+            write_records(path, _grade(chunk, answers, style, formats))
         attempts += read_records(path, Attempt)
         on_progress(min(start + CHUNK, len(problems)), len(problems))
     answered = {item.problem_id for item in attempts}
@@ -59,7 +60,7 @@ def attempt(
 
 
 def _grade(
-    problems: Sequence[Problem], answers: Sequence[Sequence[Completion]], style: Style, read: Callable[[str], str]
+    problems: Sequence[Problem], answers: Sequence[Sequence[Completion]], style: Style, formats: Asking
 ) -> list[Attempt]:
     given = [
         (problem, sample, completion)
@@ -67,7 +68,7 @@ def _grade(
         for sample, completion in enumerate(completions)
     ]
     verdicts = grade_many(
-        [(read(completion.text), problem.answer) for problem, _, completion in given],
+        [(formats.read_answer(completion.text, style), problem.answer) for problem, _, completion in given],
         style,
         truncated=[completion.truncated for _, _, completion in given],
     )

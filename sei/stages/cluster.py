@@ -1,13 +1,13 @@
 """Stage: diagnoses to error types, and what happens to types from round to round.
 
 Place in the flow: diagnoses -> **error types** -> synthetic problems. Unique keyphrases are embedded and clustered;
-every phrase lands in exactly one type, a mistake with several phrases may be in several. A type of a later round
-that resembles an earlier one keeps its id and name, so tables show what was fixed, what persists and what is new.
+every phrase lands in exactly one type or is noise, a mistake with several phrases may be in several. A type of a later
+round that resembles an earlier one keeps its id and name, so tables show what was fixed, what persists and what is new.
 
 Example::
 
-    types, rejected = cluster(diagnoses, embedder, clusterer, seed=0)
-    later, _ = cluster(new_diagnoses, embedder, clusterer, previous=types, round=2, seed=0)
+    types = cluster(diagnoses, embedder=Hashing(), clusterer=KMeans()).records
+    later = cluster(new_diagnoses, types, embedder=Hashing(), clusterer=KMeans(), round=2).records
     changes(types, later).fixed
 """
 
@@ -16,15 +16,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from sei.clustering.base import Clusterer, Clustering, Embedder, Vectors
-from sei.errors import UserError
+from sei.clustering.base import NOISE, Clusterer, Clustering, Embedder, Vectors
 from sei.records import Diagnosis, ErrorType, Rejected, content_id
+from sei.stage import Output, stage
 
 _log = logging.getLogger(__name__)
 
@@ -65,50 +66,41 @@ class _Group:
     description: str | None = None
 
 
+@stage(ErrorType, "error_types", on_top=True)
 def cluster(
     diagnoses: Sequence[Diagnosis],
-    embedder: Embedder,
-    clusterer: Clusterer | None,
-    *,
     previous: Sequence[ErrorType] = (),
+    *,
+    embedder: Embedder,
+    clusterer: Clusterer,
     round: int = 1,
-    max_share: float = 0.4,
     seed: int = 0,
-) -> tuple[list[ErrorType], list[Rejected]]:
+) -> Output[ErrorType]:
     """Group the keyphrases of `diagnoses` into error types, largest first.
 
-    `clusterer` None forms no types. `previous` holds the types of all earlier rounds; a matched one passes on its id
-    and name. A type that holds more than `max_share` of the mistakes is divided until none does or the clusterer cannot
-    divide it (a single phrase above the share stays whole, with a warning). The diagnoses' order does not matter.
-    Diagnoses without a keyphrase come back as rejected with reason `no_keyphrase`.
+    `previous` holds the types of all earlier rounds; a matched one passes on its id and name. A type that holds more than
+    `clusterer.max_share` of the mistakes is divided until none does or the clusterer cannot divide it (a single phrase
+    above the share stays whole, with a warning). The diagnoses' order does not matter. Rejected are diagnoses without a
+    keyphrase (reason `no_keyphrase`) and those with none but noise (`noise`).
     """
-    if not 0 < max_share <= 1:
-        raise UserError(f"clustering.max_share={max_share}: needs a share above 0 and up to 1 (1 sets no limit).")
-    rejected = [
-        Rejected.make(diagnosis.id, "no_keyphrase", f"the diagnosis of {diagnosis.mistake_id} names no error")
-        for diagnosis in diagnoses
-        if not _keys(diagnosis)
-    ]
     phrases = _unique_phrases(diagnoses)
-    if clusterer is None or not phrases:
-        return [], rejected
-
-    vectors = embedder.embed([phrase.text for phrase in phrases])
-    counts = [len(phrase.mistake_ids) for phrase in phrases]
-    clustering = clusterer.cluster([phrase.text for phrase in phrases], counts, vectors, seed)
+    if not phrases:
+        return _output([], diagnoses, frozenset(), {})
+    texts = [phrase.text for phrase in phrases]
+    vectors = embedder.embed(texts)
+    clustering = clusterer.cluster(texts, [len(phrase.mistake_ids) for phrase in phrases], vectors, seed)
     if len(clustering.labels) != len(phrases):
         raise ValueError(f"{clusterer.name} gave {len(clustering.labels)} labels for {len(phrases)} phrases")
-    groups = [
-        ([i for i, own in enumerate(clustering.labels) if own == label], label)
-        for label in sorted(set(clustering.labels))
+    groups = _groups(clustering, range(len(phrases)))
+    typed = len(_mistake_ids([i for group in groups for i in group.members], phrases))
+    drafts = [
+        _error_type(part, phrases, vectors, round)
+        for group in groups
+        for part in _divide(group, phrases, vectors, clusterer, typed, seed)
     ]
-    drafts: list[ErrorType] = []
-    for members, label in groups:
-        whole = _Group(members, *_words(clustering, label))
-        for part in _divide(whole, phrases, vectors, clusterer, max_share, seed):
-            drafts.append(_error_type(part.members, phrases, vectors, part.name, part.description, round))
     drafts.sort(key=lambda draft: (-draft.size, draft.keyphrases))
-    return _identified(drafts, previous), rejected
+    noise = frozenset(phrase.key for phrase, label in zip(phrases, clustering.labels, strict=True) if label == NOISE)
+    return _output(_identified(drafts, previous), diagnoses, noise, getattr(clusterer, "numbers", {}))
 
 
 def changes(previous: Sequence[ErrorType], current: Sequence[ErrorType]) -> Changes:
@@ -168,68 +160,89 @@ def _unique_phrases(diagnoses: Sequence[Diagnosis]) -> list[_Phrase]:
     ]
 
 
-def _words(clustering: Clustering, label: int) -> tuple[str | None, str | None]:
-    """The clusterer's name and description of a label."""
-    return (
-        clustering.names[label] if clustering.names else None,
-        clustering.descriptions[label] if clustering.descriptions else None,
+def _output(
+    types: Sequence[ErrorType], diagnoses: Sequence[Diagnosis], noise: frozenset[str], numbers: Mapping[str, int]
+) -> Output[ErrorType]:
+    """The types, and an account of every diagnosis; `noise` holds the keys of phrases in no type."""
+    rejected = []
+    for diagnosis in diagnoses:
+        keys = _keys(diagnosis).keys()
+        if not keys:
+            detail = f"the diagnosis of {diagnosis.mistake_id} names no error"
+            rejected.append(Rejected.make(diagnosis.id, "no_keyphrase", detail))
+        elif keys <= noise:
+            detail = f"the keyphrases of {diagnosis.mistake_id} are in no cluster: {', '.join(diagnosis.keyphrases)}"
+            rejected.append(Rejected.make(diagnosis.id, "noise", detail))
+    return Output(
+        types,
+        received=len(diagnoses),
+        rejected=rejected,
+        passed=len(diagnoses) - len(rejected),
+        numbers={**numbers, **({"noise_phrases": len(noise)} if noise else {})},
     )
 
 
+def _groups(clustering: Clustering, members: Sequence[int]) -> list[_Group]:
+    """The clusters of `members` by label, with the clusterer's words for each; noise is left out."""
+    return [
+        _Group(
+            [i for i, own in zip(members, clustering.labels, strict=True) if own == label],
+            clustering.names[label] if clustering.names else None,
+            clustering.descriptions[label] if clustering.descriptions else None,
+        )
+        for label in sorted(set(clustering.labels) - {NOISE})
+    ]
+
+
 def _divide(
-    group: _Group, phrases: list[_Phrase], vectors: Vectors, clusterer: Clusterer, max_share: float, seed: int
+    group: _Group, phrases: list[_Phrase], vectors: Vectors, clusterer: Clusterer, typed: int, seed: int
 ) -> list[_Group]:
-    """`group`, divided until no part holds more than `max_share` of all mistakes. A part has the splitter's words."""
+    """`group`, divided until no part holds more than the clusterer's share of the `typed` mistakes, those in any group.
+
+    A part has the splitter's words. Noise among the parts joins the part of nearest centroid.
+    """
     members = group.members
-    everything = len({mistake_id for phrase in phrases for mistake_id in phrase.mistake_ids})
-    share = len({mistake_id for i in members for mistake_id in phrases[i].mistake_ids}) / everything
-    if share <= max_share:
+    share = len(_mistake_ids(members, phrases)) / typed
+    if share <= clusterer.max_share:
         return [group]
     texts = [phrases[i].text for i in members]
     split = Clustering((0,))
     if len(members) > 1:
         split = clusterer.split(texts, [len(phrases[i].mistake_ids) for i in members], vectors[members], seed)
-    if len(set(split.labels)) == 1:
+    parts = _groups(split, members)
+    if len(parts) < 2:
         _log.warning(
             "error type '%s' holds %.0f %% of the mistakes, above max_share=%s, and %s cannot divide it",
             texts[0],
             100 * share,
-            max_share,
+            clusterer.max_share,
             clusterer.name,
         )
         return [group]
-    parts = [
-        _Group([i for i, own in zip(members, split.labels, strict=True) if own == label], *_words(split, label))
-        for label in sorted(set(split.labels))
-    ]
-    return [piece for part in parts for piece in _divide(part, phrases, vectors, clusterer, max_share, seed)]
+    centroids = np.stack([_centroid(part.members, phrases, vectors) for part in parts])  # before any noise joins
+    for i, label in zip(members, split.labels, strict=True):
+        if label == NOISE:
+            parts[int((centroids @ vectors[i]).argmax())].members.append(i)
+    return [piece for part in parts for piece in _divide(part, phrases, vectors, clusterer, typed, seed)]
 
 
-def _error_type(
-    members: list[int],
-    phrases: list[_Phrase],
-    vectors: Vectors,
-    name: str | None,
-    description: str | None,
-    round: int,
-) -> ErrorType:
-    """The error type of these phrases, not yet matched with earlier rounds."""
-    counts = np.asarray([len(phrases[i].mistake_ids) for i in members], dtype=np.float64)
-    mean = np.average(vectors[members], axis=0, weights=counts)
-    length = float(np.linalg.norm(mean))
-    centroid = mean / length if length > 0 else vectors[members[0]]
+def _error_type(group: _Group, phrases: list[_Phrase], vectors: Vectors, round: int) -> ErrorType:
+    """The error type of a group, not yet matched with earlier rounds."""
+    members = group.members
+    counts = _counts(members, phrases)
+    centroid = _centroid(members, phrases, vectors)
     similarities = vectors[members] @ centroid
     by_similarity = sorted(range(len(members)), key=lambda j: (-_rounded(similarities[j]), phrases[members[j]].text))
     by_count = sorted(range(len(members)), key=lambda j: (-counts[j], phrases[members[j]].text))
     central = [j for j in by_similarity if similarities[j] >= _CENTRAL * similarities[by_similarity[0]]]
     central.sort(key=lambda j: len(phrases[members[j]].text.split()))  # stable: equal lengths stay by similarity
     medoids = tuple(phrases[members[j]].text for j in by_similarity[:_MEDOIDS])
-    mistake_ids = tuple(sorted({mistake_id for i in members for mistake_id in phrases[i].mistake_ids}))
+    mistake_ids = tuple(sorted(_mistake_ids(members, phrases)))
     keyphrases = tuple(phrases[members[j]].text for j in by_count)
     return ErrorType(
         id=content_id("type", round, keyphrases),
-        name=name or phrases[members[central[0]]].text,
-        description=description or _describe(medoids),
+        name=group.name or phrases[members[central[0]]].text,
+        description=group.description or _describe(medoids),
         size=len(mistake_ids),
         keyphrases=keyphrases,
         medoids=medoids,
@@ -238,6 +251,23 @@ def _error_type(
         centroid=tuple(_rounded(value) for value in centroid),
         round=round,
     )
+
+
+def _mistake_ids(members: Sequence[int], phrases: list[_Phrase]) -> set[str]:
+    """The mistakes that these phrases name."""
+    return {mistake_id for i in members for mistake_id in phrases[i].mistake_ids}
+
+
+def _counts(members: Sequence[int], phrases: list[_Phrase]) -> npt.NDArray[np.float64]:
+    """The number of mistakes of each phrase."""
+    return np.asarray([len(phrases[i].mistake_ids) for i in members], dtype=np.float64)
+
+
+def _centroid(members: list[int], phrases: list[_Phrase], vectors: Vectors) -> npt.NDArray[np.floating[Any]]:
+    """The direction of the mean vector, every mistake counting once; that of the first phrase where the mean is zero."""
+    mean = np.average(vectors[members], axis=0, weights=_counts(members, phrases))
+    length = float(np.linalg.norm(mean))
+    return mean / length if length > 0 else vectors[members[0]]
 
 
 def _rounded(value: Any) -> float:

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 from sei.answers import Style, grade_many
 from sei.records import Correction, Diagnosis, Mistake, Rejected, Verdict
+from sei.stage import Output, stage
 from sei.teacher.base import Teacher
 from sei.templates import marked
-from sei.workspace import Output
 
 
+@stage(Correction, "corrections", on_top=True)
 def correct(
     mistakes: Sequence[Mistake], diagnoses: Sequence[Diagnosis], teacher: Teacher, *, style: Style
 ) -> Output[Correction]:

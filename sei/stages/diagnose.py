@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sei.records import Diagnosis, Mistake, Rejected
+from sei.stage import Output, stage
 from sei.teacher.base import Teacher
-from sei.workspace import Output
 
 
+@stage(Diagnosis, "diagnoses")
 def diagnose(mistakes: Sequence[Mistake], teacher: Teacher) -> Output[Diagnosis]:
     """One diagnosis a mistake, in order; what the teacher cannot treat is rejected with its reason."""
     results = teacher.diagnose(mistakes)

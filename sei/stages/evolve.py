@@ -20,9 +20,9 @@ from typing import Literal
 from sei.answers import Style, grade
 from sei.data.overlap import SimilarityFilter
 from sei.records import Correction, Mistake, Problem, Rejected, Verdict
+from sei.stage import Output, stage
 from sei.stages.synthesize import content
 from sei.teacher.base import Draft, Evolver
-from sei.workspace import Output
 
 Strategy = Literal["general", "correction_centric"]
 Fault = Literal["answer_not_reached", "content_of_a_test_problem", "too_similar"]
@@ -50,6 +50,7 @@ def seeds(
     return random.Random(f"{seed}/seeds").choices(pool, k=count) if pool else []
 
 
+@stage(Problem, "evolved")
 def evolve(
     seed_problems: Sequence[Problem],
     evolver: Evolver,

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sei.records import Mistake, Rejected, Trace
+from sei.stage import Output, stage
 from sei.stages.trace import as_solutions
 from sei.target.thoughts import Thoughts
 from sei.teacher.review import Author, Inspection, Inspector, Revision
-from sei.workspace import Output
 
 T = TypeVar("T")
 ROUNDS = 3
@@ -36,6 +36,7 @@ class Inspected(Generic[T]):
     verdicts: tuple[str, ...]
 
 
+@stage(Trace, "traces.inspected")
 def inspect(
     traces: Sequence[Trace],
     mistakes: Sequence[Mistake],

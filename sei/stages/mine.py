@@ -19,9 +19,10 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from sei.records import Attempt, Mistake, Problem, Rejected, Verdict, content_id
-from sei.workspace import Output
+from sei.stage import Output, stage
 
 
+@stage(Mistake, "mistakes", on_top=True)
 def mine(problems: Sequence[Problem], attempts: Sequence[Attempt]) -> Output[Mistake]:
     """The mistakes among `attempts`; every other attempt is accounted for under its verdict.
 
@@ -53,6 +54,7 @@ def mine(problems: Sequence[Problem], attempts: Sequence[Attempt]) -> Output[Mis
     return Output(list(mistakes.values()), received=len(attempts), rejected=rejected)
 
 
+@stage(Mistake, "mistakes.capped")
 def cap(mistakes: Sequence[Mistake], max_share: float, seed: int) -> Output[Mistake]:
     """The mistakes without repetitions, and of no source (`Mistake.model`) more than `max_share` of all that are kept.
 

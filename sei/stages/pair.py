@@ -20,10 +20,10 @@ from typing import Literal
 
 from sei.answers import Style
 from sei.records import Mistake, Pair, Rejected, Trace, content_id
+from sei.stage import Output, stage
 from sei.stages.trace import reaches_gold
 from sei.target.thoughts import Thoughts
 from sei.templates import Malformed, Step, one_line, parse, write, write_step
-from sei.workspace import Output
 
 Kind = Literal["thought", "step", "instance"]
 LeftOut = Literal[
@@ -38,6 +38,7 @@ LeftOut = Literal[
 ]
 
 
+@stage(Pair, "pairs")
 def pairs(
     mistakes: Sequence[Mistake],
     teacher_traces: Sequence[Trace],

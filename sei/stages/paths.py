@@ -18,8 +18,8 @@ from itertools import zip_longest
 
 from sei.answers import Style, grade_many
 from sei.records import Attempt, Problem, Rejected, Verdict
+from sei.stage import Output, stage
 from sei.steps import split_steps
-from sei.workspace import Output
 
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")
 _ONLY_AN_ANSWER = re.compile(
@@ -28,6 +28,7 @@ _ONLY_AN_ANSWER = re.compile(
 )
 
 
+@stage(Attempt, "paths")
 def paths(
     problems: Sequence[Problem], attempts: Sequence[Attempt], *, target: int | None, style: Style, seed: int
 ) -> Output[Attempt]:

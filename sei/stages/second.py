@@ -18,16 +18,18 @@ from typing import Literal
 
 from sei.answers import Style, grade
 from sei.records import Attempt, Problem, Verdict, content_id
+from sei.stage import Output, stage
 from sei.stages.attempt import CHUNK
 from sei.target.engine import Completion, Engine, Query, Sampling
 from sei.target.thoughts import Thoughts
 from sei.templates import Malformed, marked
-from sei.workspace import Output, read_records, write_records
+from sei.workspace import read_records, write_records
 
 Way = Literal["check", "reflect"]
 BETWEEN = "\n\n---\n\n"  # stands between the two passes in `Attempt.output`
 
 
+@stage(Attempt, "second")
 def second_pass(
     problems: Sequence[Problem],
     attempts: Sequence[Attempt],

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from sei.answers import Style, grade
 from sei.records import Attempt, Mistake, Problem, Rejected, Synthetic, Verdict
+from sei.stage import Output, stage
 from sei.target.engine import Engine, Query, Sampling
-from sei.workspace import Output, read_records, write_records
+from sei.target.formats import Formats
+from sei.workspace import read_records, write_records
 
 CHUNK = 100  # candidates saved at a time
 
@@ -46,12 +48,13 @@ def development_set(
     return pick(wrong_ids, wrong), pick(_shuffled(solved, draw), right)
 
 
+@stage(Synthetic, "selected", on_top=True)
 def select(
     candidates: Sequence[Synthetic],
     wrong: Sequence[Problem],
     right: Sequence[Problem],
     engine: Engine,
-    one_shot: Callable[[str, str, str], str],
+    formats: Formats,
     sampling: Sampling,
     *,
     keep: float,
@@ -61,15 +64,14 @@ def select(
 ) -> Output[Synthetic]:
     """The best `keep` share of the candidates (at least one), scored; the others are rejected as `low_score`.
 
-    `one_shot(example_question, example_solution, question)` makes the prompt. Ties at the border are broken by id, which
-    is a hash and so unrelated to the content.
+    Ties at the border are broken by id, which is a hash and so unrelated to the content.
     """
     scored: list[Synthetic] = []
     for start in range(0, len(candidates), CHUNK):
         path = scratch / f"scored-{start:06d}.jsonl"
         if not path.is_file():
             write_records(
-                path, _score(candidates[start : start + CHUNK], wrong, right, engine, one_shot, sampling, style)
+                path, _score(candidates[start : start + CHUNK], wrong, right, engine, formats, sampling, style)
             )
         scored += read_records(path, Synthetic)
         on_progress(min(start + CHUNK, len(candidates)), len(candidates))
@@ -91,13 +93,13 @@ def _score(
     wrong: Sequence[Problem],
     right: Sequence[Problem],
     engine: Engine,
-    one_shot: Callable[[str, str, str], str],
+    formats: Formats,
     sampling: Sampling,
     style: Style,
 ) -> list[Synthetic]:
     problems = [*wrong, *right]
     queries = [
-        Query(one_shot(item.question, item.solution, problem.question), problem.question)
+        Query(formats.one_shot(item.question, item.solution, problem.question), problem.question)
         for item in candidates
         for problem in problems
     ]

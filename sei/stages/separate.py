@@ -18,11 +18,12 @@ from typing import Literal
 from sei.data.overlap import Overlap, SimilarityFilter, exact_matches, shared_ngrams
 from sei.data.sources import content_checksum
 from sei.records import Problem, Rejected
-from sei.workspace import Output
+from sei.stage import Output, stage
 
 Method = Literal["exact", "rouge", "ngram"]
 
 
+@stage(Problem, "problems")
 def separate(
     train: Sequence[Problem],
     held_out: Mapping[str, Sequence[Problem]],

@@ -15,11 +15,12 @@ from sei.answers import Style, grade
 from sei.data.overlap import SimilarityFilter
 from sei.equations import read_equations
 from sei.records import ErrorType, Mistake, Problem, Rejected, Synthetic, Verdict, content_id
+from sei.stage import Output, stage
 from sei.steps import split_steps
 from sei.teacher.base import Draft, Seed, SynthesisRequest, Teacher
-from sei.workspace import Output
 
 
+@stage(Synthetic, "synthetic", on_top=True)
 def synthesize(
     types: Sequence[ErrorType],
     mistakes: Sequence[Mistake],
@@ -51,52 +52,61 @@ def synthesize(
     tested = {content(problem.solution) for problem in forbidden}
     goals = split_budget(budget, [kind.size for kind in types])
     kept: dict[str, list[Synthetic]] = {kind.id: [] for kind in types}
-    rejected: list[Rejected] = []
-    received = 0
     calls = dict.fromkeys(kept, 0)
     members = {kind.id: [by_id[name] for name in kind.mistake_ids if name in by_id] for kind in types}
-    for kind in types:
-        if not members[kind.id]:
-            received += 1
-            rejected.append(Rejected.make(kind.id, "type_too_small", detail=kind.name))
+    rejected = [Rejected.make(kind.id, "type_too_small", detail=kind.name) for kind in types if not members[kind.id]]
+    received = len(rejected)
     active = [(kind, goal) for kind, goal in zip(types, goals, strict=True) if goal > 0 and members[kind.id]]
     while active:
         requests, owners = [], []
         for kind, goal in active:
-            missing = goal - len(kept[kind.id])
-            for _ in range(-(-missing // per_call)):
+            for _ in range(-(-(goal - len(kept[kind.id])) // per_call)):
                 calls[kind.id] += 1
                 draw = random.Random(f"{seed}/{round}/{kind.id}/{calls[kind.id]}")
                 examples = _examples(members[kind.id], kept[kind.id], mistakes_shown, synthesized_shown, draw)
                 requests.append(_request(kind, *examples, per_call, draw.getrandbits(32), rouge_threshold))
                 owners.append((kind, goal))
         for (kind, goal), drafts in zip(owners, teacher.synthesize(requests), strict=True):
-            for draft in drafts:
-                received += 1
-                if isinstance(draft, Rejected):
-                    rejected.append(draft)
-                elif (reason := _fault(draft, kind, kept, goal, similar, tested, style)) is not None:
-                    rejected.append(Rejected.make(draft.parents[0], reason, detail=kind.name, raw=draft.question))
-                else:
-                    similar.add(draft.question)
-                    identity = content_id("synthetic", draft.question, draft.answer)
-                    kept[kind.id].append(
-                        Synthetic(identity, draft.question, draft.solution, draft.answer, kind.id, draft.parents, round)
-                    )
+            received += len(drafts)
+            rejected += _taken(drafts, kind, goal, kept, similar, tested, style, round)
         on_progress(sum(map(len, kept.values())), budget)
         active = [
             (kind, goal)
             for kind, goal in active
             if len(kept[kind.id]) < goal and calls[kind.id] < max_calls_factor * -(-goal // per_call)
         ]
-    records = [item for kind in types for item in kept[kind.id]]
-    numbers = {
-        "types": {
-            kind.name: {"asked": goal, "kept": len(kept[kind.id]), "calls": calls[kind.id]}
-            for kind, goal in zip(types, goals, strict=True)
-        }
+    account = {
+        kind.name: {"asked": goal, "kept": len(kept[kind.id]), "calls": calls[kind.id]}
+        for kind, goal in zip(types, goals, strict=True)
     }
-    return Output(records, received=received, rejected=rejected, numbers=numbers)
+    records = [item for kind in types for item in kept[kind.id]]
+    return Output(records, received=received, rejected=rejected, numbers={"types": account})
+
+
+def _taken(
+    drafts: Sequence[Draft | Rejected],
+    kind: ErrorType,
+    goal: int,
+    kept: dict[str, list[Synthetic]],
+    similar: SimilarityFilter,
+    tested: set[tuple[str, ...]],
+    style: Style,
+    round: int,
+) -> list[Rejected]:
+    """What of the drafts cannot be used; the others go to `kept`, and nothing that comes later may resemble them."""
+    rejected = []
+    for draft in drafts:
+        if isinstance(draft, Rejected):
+            rejected.append(draft)
+        elif (reason := _fault(draft, kind, kept, goal, similar, tested, style)) is not None:
+            rejected.append(Rejected.make(draft.parents[0], reason, detail=kind.name, raw=draft.question))
+        else:
+            similar.add(draft.question)
+            identity = content_id("synthetic", draft.question, draft.answer)
+            kept[kind.id].append(
+                Synthetic(identity, draft.question, draft.solution, draft.answer, kind.id, draft.parents, round)
+            )
+    return rejected
 
 
 def split_budget(budget: int, sizes: Sequence[int]) -> list[int]:

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 
 from sei.answers import Style, grade_many
 from sei.records import Problem, Rejected, Template, Verdict, content_id
+from sei.stage import Output, stage
 from sei.stages.inspect import ROUNDS, Inspected, rounds_needed, until_right
 from sei.teacher.review import Author, Inspector
 from sei.templates import WITH_KEYS, TemplateStyle, ThoughtTemplate, marked, write
-from sei.workspace import Output
 
 
+@stage(Template, "templates")
 def template(
     problems: Sequence[Problem],
     author: Author,

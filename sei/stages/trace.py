@@ -18,12 +18,12 @@ from typing import Any
 
 from sei.answers import Style, grade_many
 from sei.records import Diagnosis, Mistake, Rejected, Trace, Verdict
+from sei.stage import Output, stage
 from sei.statistics import wilson_interval
 from sei.target.engine import Completion, Engine, Query, Sampling
 from sei.target.thoughts import Thoughts
 from sei.teacher.review import Author
 from sei.templates import Malformed, make_trace, marked
-from sei.workspace import Output
 
 
 def as_solutions(mistakes: Sequence[Mistake], thoughts: Thoughts) -> list[Mistake]:
@@ -31,6 +31,7 @@ def as_solutions(mistakes: Sequence[Mistake], thoughts: Thoughts) -> list[Mistak
     return [dataclasses.replace(mistake, output=thoughts.solution(mistake.output)) for mistake in mistakes]
 
 
+@stage(Trace, "traces")
 def trace(mistakes: Sequence[Mistake], author: Author, thoughts: Thoughts) -> Output[Trace]:
     """The teacher's traces, one a mistake, not yet inspected; what it cannot treat is rejected with its reason."""
     results = author.trace(as_solutions(mistakes, thoughts))
@@ -41,6 +42,7 @@ def trace(mistakes: Sequence[Mistake], author: Author, thoughts: Thoughts) -> Ou
     )
 
 
+@stage(Trace, "student_traces")
 def student_traces(
     mistakes: Sequence[Mistake], engine: Engine, thoughts: Thoughts, sampling: Sampling
 ) -> Output[Trace]:
@@ -63,6 +65,7 @@ def student_traces(
     return Output(kept, received=len(mistakes), rejected=rejected)
 
 
+@stage(Trace, "student_thoughts")
 def student_thoughts(
     mistakes: Sequence[Mistake],
     truths: Sequence[Diagnosis | Trace],

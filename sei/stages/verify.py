@@ -12,27 +12,19 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 from sei.answers import Style, equivalent_many, extract, grade
 from sei.records import Rejected, Synthetic, Verdict
-from sei.workspace import Output
+from sei.stage import Output, stage
+from sei.teacher.base import Solver
 
 TEMPERATURE = 0.8  # ours, as for the teacher's other calls that want variety; at 0 all solutions would be one
 
 Fault = Literal["not_solved", "no_majority", "majority_disagrees"]
 
 
-class Solver(Protocol):
-    """A teacher that solves problems it has no solution of."""
-
-    def solve(
-        self, questions: Sequence[str], source_ids: Sequence[str], samples: int = 1, temperature: float | None = None
-    ) -> list[list[str | Rejected]]:
-        """`samples` solutions per question, in order."""
-        ...
-
-
+@stage(Synthetic, "verified")
 def verify(candidates: Sequence[Synthetic], solver: Solver, *, samples: int, style: Style) -> Output[Synthetic]:
     """The candidates whose answer the majority of `samples` solutions reaches.
 
@@ -60,6 +52,6 @@ def _fault(item: Synthetic, texts: Sequence[str], samples: int, style: Style) ->
     if not answers:
         return "not_solved"
     for answer in dict.fromkeys(answers):
-        if 2 * sum(equivalent_many([(answer, other) for other in answers], style, workers=1)) > samples:
+        if 2 * sum(equivalent_many([(answer, other) for other in answers], style)) > samples:
             return "majority_disagrees"
     return "no_majority"

@@ -1,8 +1,8 @@
 """The engine behind an OpenAI-compatible endpoint: another model's attempts, each paid for once.
 
 Place in the flow: with it the stages mine the mistakes of served models, or sample a teacher's paths (LeMa takes both
-from several). It asks through the API teacher's client, so answers lie in the same store and are never asked for
-twice, load is balanced, faults are retried, and a budget holds. Nothing is opened before the first completion: a run
+from several). It asks through the client that an API teacher uses, so answers lie in the same store and are never asked
+for twice, load is balanced, faults are retried, and a budget holds. Nothing is opened before the first completion: a run
 that finds its attempts in the cache needs neither key nor server.
 
 Example::
@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sei.llm.answer import Answer
+from sei.llm.client import Client
+from sei.llm.request import Request, user
+from sei.llm.settings import ApiSettings
 from sei.target.engine import Completion, Query, Sampling
-from sei.teacher.api.client import Answer, ApiSettings, Client, Request, user
-from sei.teacher.api.store import Store
-from sei.teacher.api.teacher import run_name
 
 PROMPT = "target"  # what the store files these answers under; the prompts are the target's own, filled by the stages
 _SEED_STRIDE = 1_000_000  # more than anybody's samples a query, so that every seed has sample numbers of its own
@@ -68,13 +69,11 @@ class ApiEngine:
         """Close connections and store. Idempotent; the next completion opens them again."""
         if self._client is not None:
             self._client.close()
-            self._client.store.close()
             self._client = None
 
     def _open(self) -> Client:
         if self._client is None:
-            store = Store(self._store)
-            self._client = Client(self.settings, store, run_name(self._run_folder, self._store))
+            self._client = Client.open(self.settings, store=self._store, run_folder=self._run_folder)
         return self._client
 
     def _completion(self, answer: Answer, tokens: int, stop: Sequence[str]) -> Completion:

@@ -1,14 +1,17 @@
 """The Engine protocol: how the target (or any model) is asked for text.
 
 Place in the flow: `stages.attempt`, `stages.select` and `stages.evaluate` ask an engine; `hf` generates in process,
-`recorded` replays a file; vLLM and OpenAI-compatible servers implement the same protocol.
+`recorded` replays a file, and `api` asks a served model. `conf/engine` names one by an `EngineChoice`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from sei.answers import Style
+from sei.target.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,20 @@ class Completion:
     model: str
 
 
+class Asking(Protocol):
+    """How a problem is put to a model, and which part of its output is the answer: `Formats` or `Thoughts`."""
+
+    def fingerprint(self) -> dict[str, Any]: ...
+
+    def solve(self, question: str) -> str:
+        """The text to complete."""
+        ...
+
+    def read_answer(self, output: str, grading: Style) -> str:
+        """What is to be graded."""
+        ...
+
+
 class Engine(Protocol):
     """Anything that completes prompts."""
 
@@ -57,4 +74,46 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the accelerator. Idempotent."""
+        ...
+
+
+class EngineChoice(Protocol):
+    """What `conf/engine` names: how the target is asked. The class's fields are the keys of its YAML."""
+
+    def open(self, weights: Weights) -> Engine:
+        """An engine for these weights. Nothing is loaded before its first question."""
+        ...
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What of it decides the completions, beside the weights."""
+        ...
+
+    def complaints(self) -> list[str]:
+        """What is wrong with its settings."""
+        ...
+
+    def check(self) -> None:
+        """Raise UserError where this machine lacks what it needs."""
+        ...
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """An engine choice that says where it generates: `auto`, or a torch device such as cuda:1."""
+
+    @property
+    def device(self) -> str: ...
+
+
+@runtime_checkable
+class Replays(Protocol):
+    """An engine that has its completions already, and so none for other questions or after training."""
+
+    @property
+    def path(self) -> Any:
+        """The file they are from."""
+        ...
+
+    def questions(self) -> list[str]:
+        """The distinct questions that it has completions for."""
         ...

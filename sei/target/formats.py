@@ -20,12 +20,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sei import answers, prompts
 from sei.steps import number_steps, split_steps
 
-Style = Literal["plain", "alpaca", "lema"]
+PromptStyle = Literal["plain", "alpaca", "lema"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,16 @@ class Formats:
     `plain`: bare text; `alpaca`: instruction and response; `lema`: LeMa's, which ends in `The answer is X.`
     """
 
-    style: Style
+    style: PromptStyle
     dataset: answers.Style = "gsm8k"
 
     def solve(self, question: str) -> str:
         """The zero-shot prompt."""
         return self._fill("solve", question=question)
+
+    def read_answer(self, output: str, grading: answers.Style) -> str:
+        """What to grade of an output: all of it."""
+        return output
 
     def one_shot(self, example_question: str, example_solution: str, question: str) -> str:
         """The prompt with one demonstration before the question, written as a response where its answer can be read."""
@@ -84,12 +88,16 @@ class Formats:
             return f"The answer is ({_letter(answer)})."
         return f"The answer is {answer}." if self.style == "lema" else f"#### {answer}"
 
-    def hashes(self) -> dict[str, str]:
-        """The hash of each prompt file, for records and cache keys."""
+    def fingerprint(self) -> dict[str, Any]:
+        """The style, and the hash of each prompt file."""
         names = ["solve", "one_shot", "correct", "correct_whole"]
         if "instruction" in self._load("solve").fields:
             names.append(f"instruction/{self.dataset}")
-        return {name: self._load(name).hash for name in names}
+        return {
+            "style": self.style,
+            "dataset": self.dataset,
+            "prompts": {name: self._load(name).hash for name in names},
+        }
 
     def _has_answer(self, solution: str) -> bool:
         """Whether the solution ends with its answer in a way that this style may leave as it is."""

@@ -1,4 +1,4 @@
-"""Load the target: tokenizer, weights, quantization and adapter; and say beforehand whether it fits.
+"""Load the target: tokenizer, weights, quantization and adapter; and check beforehand whether it fits.
 
 Place in the flow: `target.hf` loads through here to generate, `training.run` to train. `check_fits` runs before
 anything heavy is imported, so that a preset this machine cannot run is refused at once. Weights and adapters are
@@ -50,7 +50,7 @@ _CONTEXT_GIB = 1.0
 # Above this size (billions of parameters) a CPU is not worth trying, whatever its memory: hours for one small step.
 _CPU_BILLIONS = 1.0
 
-# When imported (peft does), it remarks on an optional CPU kernel that cannot be installed from here.
+# When imported (by peft), it warns that an optional CPU kernel is missing.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
@@ -58,7 +58,7 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _quiet_libraries() -> None:
-    """Off a terminal, no progress bars in log files."""
+    """No progress bars in log files."""
     from transformers.utils import logging as transformers_logging
 
     if not sys.stderr.isatty():
@@ -68,7 +68,7 @@ def _quiet_libraries() -> None:
 def load_tokenizer(model: str | Path, *, revision: str | None = None, chat: bool = True) -> PreTrainedTokenizerBase:
     """The tokenizer of a local folder or hub name. `chat` False drops its chat template, so that prompts stay bare.
 
-    Raises UserError where it cannot be had or has no end token.
+    Raises UserError if it cannot be loaded or has no end token.
     """
     from transformers import AutoTokenizer
 
@@ -77,7 +77,7 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None, chat: bool
     except (OSError, ValueError) as error:
         raise _unreachable("tokenizer", model, error) from error
     if tokenizer.eos_token_id is None:
-        raise UserError(f"{model}: the tokenizer has no end token (eos_token). Generation would never end; set one.")
+        raise UserError(f"{model}: the tokenizer has no end token (eos_token). Generation would never stop: set one.")
     if not chat:
         tokenizer.chat_template = None
     return tokenizer
@@ -96,7 +96,7 @@ def load_model(
 
     `nf4` quantizes while loading: NF4 with double quantization, computing in bfloat16 on a GPU and in float32 on a
     CPU. `attention` None takes eager on a CPU (under bf16 autocast it trains a small model a quarter faster than
-    sdpa), and transformers' choice on a GPU. Raises UserError where the weights cannot be had.
+    sdpa), and transformers' choice on a GPU. Raises UserError if the weights cannot be loaded.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -131,14 +131,14 @@ def load_model(
 
 
 def load_adapter(model: PreTrainedModel, path: str | Path, *, trainable: bool = False) -> PeftModel:
-    """`model` with the PEFT adapter of folder `path`. Raises UserError where there is none or it does not fit."""
+    """`model` with the PEFT adapter of folder `path`. Raises UserError if there is none or it does not fit."""
     from peft import PeftModel
 
     path = Path(path)
     _check_adapter_fits(model, path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PEFT and transformers talking to each other
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT still calls what transformers has deprecated
             tuned = PeftModel.from_pretrained(model, str(path), is_trainable=trainable, use_safetensors=True)
     except (OSError, ValueError, RuntimeError, TypeError) as error:
         raise UserError(f"{path}: the adapter does not fit the model {_describe(model)}: {_brief(error)}") from error
@@ -162,11 +162,11 @@ def load_target(
     attention: Attention | None = None,
     device: str = "cpu",
 ) -> PreTrainedModel:
-    """The target as it answers: the model with its adapter.
+    """The target as it generates: the model with its adapter.
 
     `adapter` may also be a folder with a whole fine-tuned model (method=full), which then takes the model's place.
-    An adapter is folded into unquantized float32 weights in memory, where that costs no precision worth naming and
-    makes generation faster; otherwise it stays beside them.
+    An adapter is merged into unquantized float32 weights in memory, which makes generation faster and costs next to no
+    precision; beside other weights it stays separate.
     """
     import torch
 
@@ -188,17 +188,17 @@ def is_whole_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
 
 
-# Llama 3.1's template writes today's date where none is given: the same prompt would differ from day to day. This is the
+# Llama 3.1's template writes today's date if none is given, and the same prompt would differ from day to day. This is the
 # date it falls back to.
 _CHAT_DATE = "26 Jul 2024"
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, prefix: str = "") -> list[int]:
-    """Token ids of a prompt: with the model's begin token where it has one, never with an end token.
+    """Token ids of a prompt: with the model's begin token if it has one, never with an end token.
 
-    Where the tokenizer has a chat template, the prompt goes into it as the one message of the user, up to where the
+    If the tokenizer has a chat template, the prompt goes into it as the only message of the user, up to where the
     model's answer begins (SEI, arXiv 2505.22591: the Alpaca instruction inside the chat template).
-    `prefix` is the beginning of that answer, where it is given. Training and generation both encode through here, so the
+    `prefix` is the beginning of that answer, if it is given. Training and generation both encode prompts here, so the
     target sees at test time what it saw in training.
     """
     begun = list(tokenizer(prefix, add_special_tokens=False)["input_ids"]) if prefix else []
@@ -207,7 +207,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, prefix: str =
         text = tokenizer.apply_chat_template(
             [message], tokenize=False, add_generation_prompt=True, date_string=_CHAT_DATE
         )
-        # A template writes the begin token itself where the model wants one.
+        # A template writes the begin token itself if the model needs one.
         return [*tokenizer(text, add_special_tokens=False)["input_ids"], *begun]
     ids = list(tokenizer(prompt, add_special_tokens=True)["input_ids"])
     if ids and ids[-1] == tokenizer.eos_token_id and tokenizer.eos_token_id != tokenizer.bos_token_id:
@@ -219,12 +219,12 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, prefix: str =
 
 
 def adapter_fingerprint(path: str | Path) -> str:
-    """SHA-256 of an adapter (or whole model) folder: its weights and its settings, wherever the folder lies."""
+    """SHA-256 of an adapter (or whole model) folder: its weights and its settings, wherever the folder is."""
     path = Path(path)
     if is_whole_model(path):
         return model_fingerprint(path)
     config = _adapter_config(path)
-    # The base model's path says where it lay on one machine; PEFT writes module lists in an order that varies.
+    # The base model's path depends on the machine, and PEFT writes lists of modules in a varying order.
     config.pop("base_model_name_or_path", None)
     settings = {name: sorted(value) if isinstance(value, list) else value for name, value in config.items()}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
@@ -266,7 +266,7 @@ class Memory:
 
 
 def found_memory() -> Memory:
-    """Memory of this machine's visible GPUs (as nvidia-smi tells it) and main memory, without importing torch."""
+    """Memory of this machine's visible GPUs (from nvidia-smi) and main memory, without importing torch."""
     main = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     if shutil.which("nvidia-smi") is None:
         return Memory((), main)
@@ -292,8 +292,8 @@ def memory_needed(
 
     needed = (weights + trained) * 1.15 + 1, where weights = parameters * 2 bytes (bf16) or 4.127 / 8 bytes (NF4),
     and trained = 16 bytes for each trained parameter: 0.16e9 * (billions / 7) ** 0.71 of them with LoRA (r 64 on all
-    linear layers), all of them (which then are the weights) with full fine-tuning. An estimate for refusing early,
-    not a promise: long rows need more.
+    linear layers), all of them with full fine-tuning (and nothing for the weights, which are among them). An estimate to
+    refuse early, not a promise: long rows need more.
     """
     parameters = billions * 1e9
     weights = parameters * _BYTES_PER_WEIGHT[quantization]
@@ -318,11 +318,11 @@ def check_fits(
     gated: bool = False,
     memory: Memory | None = None,
 ) -> None:
-    """Refuse at once a model that this machine cannot run.
+    """Refuse early a model that this machine cannot run.
 
     `name` is the preset (`llama2-70b`), `model` its local folder or hub name, `sharded` says that the strategy
-    spreads one copy over all GPUs. Raises UserError with memory needed against found, whether the weights are at
-    hand, and the nearest thing that runs. Looks at nothing outside this machine; takes milliseconds.
+    spreads one copy over all GPUs. Raises UserError with the memory needed and found, whether the weights are available,
+    and the closest alternative that runs. Looks at nothing outside this machine; takes milliseconds.
     """
     memory = memory or found_memory()
     needed = memory_needed(billions, quantization=quantization, method=method, train=train)
@@ -347,15 +347,15 @@ def check_fits(
         smaller = memory_needed(billions, quantization="nf4", method=method, train=train)
         if found >= smaller:
             advice.append(f"the same model with quantization=nf4 needs about {smaller:.0f} GiB and fits")
-    advice.append("model=tiny runs on any machine, without download")
+    advice.append("model=tiny runs on any machine, without a download")
     lines = "\n".join(f"  - {problem}" for problem in problems)
     raise UserError(
-        f"model={name} ({billions:g}B parameters) cannot run here:\n{lines}\nNearest that runs: {'; '.join(advice)}."
+        f"model={name} ({billions:g}B parameters) cannot run here:\n{lines}\nWhat runs instead: {'; '.join(advice)}."
     )
 
 
 def _missing_weights(model: str | Path, gated: bool) -> str:
-    """What hinders reading the weights, "" where nothing does as far as this machine can tell."""
+    """What prevents reading the weights, "" if nothing does as far as this machine can tell."""
     name = str(model)
     if Path(name).is_dir():
         return ""
@@ -371,7 +371,7 @@ def _missing_weights(model: str | Path, gated: bool) -> str:
     if gated and not has_token:
         return (
             f"weights: {name} is not in the local cache, its licence must be accepted on the model's page, and no "
-            "token was found (set HF_TOKEN)."
+            "access token was found (set HF_TOKEN)."
         )
     return ""
 

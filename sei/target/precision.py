@@ -1,6 +1,6 @@
 """Which numbers a device computes well with: what `trainer.precision=auto` and `model.dtype=auto` mean on this machine.
 
-Place in the flow: `recipes.resources` resolves both here before a stage is keyed or run, so that trainer, engine, cache
+Place in the flow: `sei.lab` resolves both here before a stage is keyed or run, so that trainer, engine, cache
 and report see a value and never `auto`. Torch is imported only where there may be a GPU to ask about.
 
 The choice follows from what the device is, not from a timing: both values are part of cache keys, and a timing on a busy

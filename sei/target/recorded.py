@@ -15,13 +15,42 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sei.errors import UserError
 from sei.target.engine import Completion, Query, Sampling
+from sei.target.weights import Weights
 
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "′": "'", "″": '"'})
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """`engine=recorded`: attempts that real models made earlier, from a file."""
+
+    path: str | None = None
+
+    def open(self, weights: Weights) -> RecordedEngine:
+        """The file's attempts, whatever the weights."""
+        return RecordedEngine(self.path or "")
+
+    def questions(self) -> list[str]:
+        """The distinct questions of the file."""
+        return RecordedEngine(self.path or "").questions()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Nothing: the engine says which file it is."""
+        return {}
+
+    def complaints(self) -> list[str]:
+        if not self.path:
+            return ["engine=recorded replays a file: set engine.path=FILE (JSONL with question and solution)"]
+        return [] if Path(self.path).is_file() else [f"engine.path={self.path}: no such file"]
+
+    def check(self) -> None:
+        """Any machine will do."""
 
 
 class RecordedEngine:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sei import answers, prompts
 from sei.records import Template, Trace
@@ -37,13 +37,11 @@ from sei.templates import (
     answer_of,
     enclose,
     one_line,
-    parse,
     shield,
     steps_of,
     unshield,
 )
 
-Style = Literal["plain", "alpaca"]
 ALL_RIGHT = "All steps are right."
 
 
@@ -61,7 +59,7 @@ class Check:
 class Thoughts:
     """Prompts and responses of templates and checks, in one style of prompt and one style of template."""
 
-    style: Style
+    style: Literal["plain", "alpaca"]
     template_style: TemplateStyle = "xml"
 
     # Solving
@@ -89,10 +87,6 @@ class Thoughts:
         if not steps:
             return output
         return "\n".join(steps) if answer is None else join_steps(steps, answer)
-
-    def is_template(self, output: str) -> bool:
-        """Whether the output is well-formed."""
-        return not isinstance(parse(output, self.template_style), Malformed)
 
     # Checking
 
@@ -129,10 +123,11 @@ class Thoughts:
         fill = self._load("reflect").fill
         return fill(question=question, steps=number_steps(steps), solve=self.solve(question))
 
-    def hashes(self) -> dict[str, str]:
-        """The hash of each prompt file, for records and cache keys."""
+    def fingerprint(self) -> dict[str, Any]:
+        """Both styles, and the hash of each prompt file."""
         names = (f"template_{self.template_style}", "check", "reflect")
-        return {name: self._load(name).hash for name in names}
+        prompts_used = {name: self._load(name).hash for name in names}
+        return {"style": self.style, "template_style": self.template_style, "prompts": prompts_used}
 
     def _load(self, name: str) -> prompts.Prompt:
         return prompts.load(f"target/{self.style}/{name}")

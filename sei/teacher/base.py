@@ -1,18 +1,41 @@
-"""The Teacher protocol: who diagnoses, corrects and synthesizes.
+"""The Teacher protocol: who diagnoses, corrects and synthesizes; and how a configuration names one.
 
-Place in the flow: stages call a teacher; two families of implementations exist, `symbolic` (no LLM, works from
-arithmetic annotations) and an OpenAI-compatible API. Every role takes a batch and answers in the same order, one
-result or one `Rejected` per item, so a stage can account for every record and an API teacher can run concurrently.
+Place in the flow: `conf/teacher/` binds a `TeacherChoice`, a run opens it at its `Place`, and stages call the teacher. Two
+families of implementations exist, `symbolic` (no LLM, works from arithmetic annotations) and an OpenAI-compatible API.
+Every role takes a batch and answers in the same order, one result or one `Rejected` per item, so a stage can account for
+every record and an API teacher can run concurrently. What only some teachers can do has a protocol of its own, and `can`
+tells before anything is opened.
+
+Example::
+
+    choice.complaints()                 # [] where the configuration holds
+    can(choice, Solver)                 # False: the symbolic teacher does not solve
+    teacher = choice.open(Place("gsm8k", store=cache / "teacher.sqlite", run_folder=run))
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from sei.answers import Style
 from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected
+
+if TYPE_CHECKING:
+    from sei.llm.store import Store
+    from sei.teacher.api.estimate import Estimate
+    from sei.teacher.api.roles import Job, Roles
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run's teacher works."""
+
+    style: Style  # how answers of the run's data are graded
+    store: Path  # where paid answers lie
+    run_folder: Path  # the run that is charged
 
 
 @dataclass(frozen=True)
@@ -76,9 +99,47 @@ class Teacher(Protocol):
         """For each request in order, up to `count` drafts (and what could not be used)."""
         ...
 
+    def close(self) -> None:
+        """Free what the teacher has opened. A second call does nothing."""
+        ...
 
+
+class TeacherChoice(Protocol):
+    """One option of `conf/teacher/`: a teacher that is not opened yet."""
+
+    opens: ClassVar[type[Any]]  # the teacher's class, so that `can` needs no teacher
+
+    @property
+    def name(self) -> str: ...
+
+    def open(self, place: Place) -> Teacher:
+        """The teacher, cheaply: before its first question it needs no key and no network and touches no file."""
+        ...
+
+    def complaints(self) -> list[str]:
+        """What is wrong with the configuration, as far as types cannot say."""
+        ...
+
+    def check(self) -> None:
+        """Raise UserError where this machine lacks what the teacher will need, such as its key."""
+        ...
+
+
+def can(choice: TeacherChoice, capability: type[Any]) -> bool:
+    """Whether the teacher that `choice` opens has a capability, a runtime-checkable protocol such as `Solver`."""
+    return issubclass(choice.opens, capability)
+
+
+# What only some teachers can do
+
+
+@runtime_checkable
 class Evolver(Protocol):
     """A teacher that makes a harder problem of an old one (LeMa step 4)."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """As `Teacher.fingerprint`."""
+        ...
 
     def evolve(
         self, seeds: Sequence[Problem], *, samples: int, style: Style, rouge_threshold: float, seed: int
@@ -88,4 +149,54 @@ class Evolver(Protocol):
         The answer is the one that most of `samples` independent solutions reach; a program that knows the answer needs none.
         Questions with a ROUGE-L F of `rouge_threshold` or more to their seed will be thrown away: a teacher may avoid them.
         """
+        ...
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """A teacher that solves problems it has no solution of."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """As `Teacher.fingerprint`."""
+        ...
+
+    def solve(
+        self, questions: Sequence[str], source_ids: Sequence[str], samples: int = 1, temperature: float | None = None
+    ) -> list[list[str | Rejected]]:
+        """`samples` solutions per question, in order."""
+        ...
+
+
+@runtime_checkable
+class Charged(Protocol):
+    """A teacher that is paid by the call."""
+
+    def charged(self) -> Mapping[str, float] | None:
+        """US dollars that the answers this run used have cost, by role; None where no price is known."""
+        ...
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A `TeacherChoice` whose teacher is paid by the call: what a run would ask and cost, asking nobody."""
+
+    @property
+    def budget_usd(self) -> float | None:
+        """What a run may spend on all served models together."""
+        ...
+
+    def roles(self, style: Style) -> Roles:
+        """What fills the teacher's prompts."""
+        ...
+
+    def estimate(
+        self,
+        jobs: Sequence[Job[Any]],
+        style: Style,
+        *,
+        calls: int | None = None,
+        store: Store | None = None,
+        model: str | None = None,
+    ) -> Estimate:
+        """Calls, tokens and dollars of `jobs`; `model` is asked in place of the teacher's where given."""
         ...

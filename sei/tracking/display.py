@@ -1,7 +1,7 @@
 """What a run says while it works: one line a stage, notes, progress bars.
 
-Place in the flow: `train.py` and the kit print through a `Display`. On a terminal long work has a progress bar; elsewhere
-only whole lines appear, so the output can be read by a program.
+Place in the flow: `sei.run`, the lab and the plan print through a `Display`. On a terminal long work has a progress bar;
+elsewhere only whole lines appear, so that a program can read the output.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from sei.workspace import Artifact
 
@@ -26,7 +28,7 @@ class Display:
         """One ledger line: what came in, what went on, what was rejected and why, and how long it took."""
         self.console.print(f"{artifact.stage:<28} {ledger_line(artifact)}", markup=False)
         if not artifact.records and {item.reason for item in artifact.rejected} - {"correct"}:
-            self.note(f"{artifact.stage}: nothing is left; why, item by item, is in {artifact.stage}.rejected.jsonl")
+            self.note(f"{artifact.stage}: no records passed; reasons are in {artifact.folder}/rejected.jsonl")
 
     def note(self, text: str) -> None:
         """Something the user should know, as plain text."""
@@ -48,6 +50,19 @@ class Display:
         with Progress(*columns, console=self.console, transient=True) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """The table with lines around it on a terminal; elsewhere its title, and each row on one line of its own."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(file=console.file, width=10_000, highlight=False)
+    wide.print(table.title, markup=False)
+    table.title, table.box = None, box.MARKDOWN
+    for row in table.rows:
+        row.end_section = False
+    wide.print(table)
 
 
 def ledger_line(artifact: Artifact[Any]) -> str:

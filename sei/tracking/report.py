@@ -11,24 +11,22 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import platform
-import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sei.recipes.results import Results
+from sei.config import Config
 from sei.records import ErrorType, Outcome
+from sei.results import Results
 from sei.stages.cluster import changes
 from sei.stages.evaluate import Select, accuracy, averages, best_on_test, choose, passes, summarize
 from sei.target.precision import Choice
-from sei.tracking.display import ledger_line
+from sei.tracking.display import ledger_line, print_table
 from sei.workspace import Artifact
 
 _MOST_PARTS = (
@@ -38,7 +36,7 @@ PACKAGES = ("torch", "transformers", "peft", "pytorch-lightning", "faiss-cpu", "
 
 
 def collect(
-    config: DictConfig,
+    config: Config,
     results: Results,
     artifacts: Sequence[Artifact[Any]],
     overrides: Sequence[str],
@@ -56,7 +54,7 @@ def collect(
         "recipe": config.recipe.name,
         "seed": config.seed,
         "model": config.model.name,
-        "data": config.data.kind,
+        "data": config.data.name,
         "teacher": config.teacher.name,
         "status": "done",
         "overrides": list(overrides),
@@ -72,16 +70,16 @@ def collect(
         },
         "validation": accuracy(results.validation) if results.validation else None,
         "error_types": _error_types(results.rounds),
-        "adapter": _adapter(results, config.eval.select, artifacts),
+        "adapter": results.chosen.place if results.chosen else None,
         "tokens_trained": sum(a.numbers.get("tokens", 0) for a in artifacts),
         "seconds": {a.stage: a.manifest["seconds"] for a in artifacts},
         "cached": [a.stage for a in artifacts if a.cached],
         "ledger": {
             a.stage: {key: a.manifest[key] for key in ("received", "passed", "records", "rejected")} for a in artifacts
         },
+        "precision": {task: dataclasses.asdict(choice) for task, choice in precisions.items()},
         "versions": {"python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in PACKAGES},
-        "precision": {task: dataclasses.asdict(choice) for task, choice in precisions.items()},
         "commit": git_commit(),
     }
     return figures
@@ -107,19 +105,6 @@ def _second_pass(
     first: Mapping[str, Sequence[Outcome]], second: Mapping[str, Sequence[Outcome]]
 ) -> dict[str, dict[str, Any]]:
     return {name: passes(first[name], rows) for name, rows in second.items() if rows and name in first}
-
-
-def _adapter(results: Results, select: Select, artifacts: Sequence[Artifact[Any]]) -> str | None:
-    """Where in the run folder the evaluated adapter lies; None where nothing was trained."""
-    trained = [a for a in artifacts if a.stage == "student" or re.fullmatch(r"adapter(\.round\d+)?", a.stage)]
-    if not trained:
-        return None
-    last = trained[-1]
-    if results.checkpoints:
-        step = results.checkpoints[choose(results.checkpoints, select)].step
-        if step in last.numbers["kept_steps"]:
-            return f"{last.stage}/steps/{step:06d}"
-    return last.stage
 
 
 def _checkpoints(results: Results, select: Select) -> dict[str, Any] | None:
@@ -149,10 +134,7 @@ def show(console: Console, figures: Mapping[str, Any], artifacts: Sequence[Artif
     if figures["error_types"]:
         tables.append(_type_table(figures))
     for table in (*tables, _ledger_table(artifacts)):
-        if console.is_terminal:
-            console.print(table)
-        else:
-            _print_plain(console, table)
+        print_table(console, table)
     for stage, missing in figures["unanswered"].items():
         console.print(f"{stage}: {missing:,} problems without an attempt are in no figure", markup=False)
     if figures["tokens_trained"]:
@@ -160,16 +142,6 @@ def show(console: Console, figures: Mapping[str, Any], artifacts: Sequence[Artif
     if figures["adapter"]:
         console.print(f"adapter: {run / figures['adapter']}", markup=False)
     console.print(f"run folder: {run}", markup=False)
-
-
-def _print_plain(console: Console, table: Table) -> None:
-    """Title and rows, each on one line of its own."""
-    wide = Console(file=console.file, width=10_000, highlight=False)
-    wide.print(table.title, markup=False)
-    table.title, table.box = None, box.MARKDOWN
-    for row in table.rows:
-        row.end_section = False
-    wide.print(table)
 
 
 def _accuracy_table(figures: Mapping[str, Any]) -> Table:

@@ -1,10 +1,10 @@
-"""Training on one device in this process, on several in processes of its own: `python -m sei.training.job FOLDER`.
+"""Training on one device in this process, on several in separate processes: `python -m sei.training.job FOLDER PARENT`.
 
-Place in the flow: `stages.finetune` calls `train`. With several devices Lightning starts its script once
-for each of them. That script must be the training alone, never the whole run, whose other stages would then be repeated
-in every process; so what is to be done is written into a folder, this module is started on it, and its result read. What
-the training says and logs on the way is passed on as it comes. The processes end when the one that asked for them does,
-and a lock keeps two of them off one folder. Example::
+Place in the flow: `stages.finetune` calls `train`. With several devices Lightning starts its script once for each of them.
+That script must be the training alone and not the whole run, or else every process would repeat the other stages. So the
+task is written to a folder, this module is started on that folder, and its result is read back. What the training prints
+and logs meanwhile is passed on as it comes. The processes end when the one that started them does, and a lock keeps two
+trainings out of one folder. Example::
 
     result = train("sft", folder, model, examples, hyperparameters, Loop(devices=4), say=print)
 """
@@ -30,16 +30,16 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from sei.errors import UserError
 from sei.records import Example, Pair, Rejected
-from sei.training.module import Hyperparameters, PreferenceHyperparameters
 from sei.training.run import Loop, device_count, train_dpo, train_sft
+from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 from sei.workspace import read_records, write_json, write_records
 
 Kind = Literal["sft", "dpo"]
 
-_USER_ERROR = 3  # exit status that says: standard error's last line is for the user
-_POLL = 0.5  # seconds between two looks at what the training says
-_LOCK_WAIT = 10.0  # seconds in which a training whose parent was killed has surely ended
-_HERE_ONLY = ("loggers", "callbacks", "on_check")  # of a Loop: what cannot be handed to another process
+_USER_ERROR = 3  # exit status: the last line of standard error is for the user
+_POLL = 0.5  # seconds between two looks at the output of the training
+_LOCK_WAIT = 10.0  # seconds after which a training whose parent was killed has surely ended
+_HERE_ONLY = ("loggers", "callbacks", "on_check")  # fields of a Loop that cannot be passed to another process
 
 
 def train(
@@ -54,15 +54,15 @@ def train(
 ) -> dict[str, Any]:
     """`train_sft` (or `train_dpo`) into `folder/adapter`, with checkpoints in `folder`; its result.
 
-    `say` receives the self-check, `loop.loggers` the curves. Raises UserError as these functions do, RuntimeError with
-    the end of its output when a training in other processes fails otherwise.
+    `say` receives the self-check, `loop.loggers` the curves. Raises UserError as these functions do; if a training in other
+    processes fails for another reason, RuntimeError with the end of its output.
     """
     loop = dataclasses.replace(loop, checkpoints=folder / "checkpoints", on_check=say)
     order = _Order(kind, model, rows, hyperparameters, loop)
     devices = device_count(loop.accelerator, loop.devices) * loop.num_nodes
     if devices == 1:
         return order.carry_out(folder)
-    say(f"training on {devices} devices, in processes of its own")
+    say(f"training on {devices} devices, in separate processes")
     return _in_own_processes(order, folder, say)
 
 
@@ -95,7 +95,7 @@ class _Order:
 
     @classmethod
     def read(cls, folder: Path, relay: _Relay) -> _Order:
-        """What `write` wrote; what the training says and logs goes to `relay`."""
+        """What `write` wrote; messages and logs of the training go to `relay`."""
         order = json.loads((folder / "order.json").read_text(encoding="utf-8"))
         values = order["hyperparameters"] | {"target_modules": tuple(order["hyperparameters"]["target_modules"])}
         options = order["options"]
@@ -151,7 +151,7 @@ def _pass_on(said: Path, heard: int, loggers: Sequence[Logger], say: Callable[[s
 
 
 class _Relay(Logger):
-    """A logger that appends what it is given to a file, for the process that started the training."""
+    """A logger that appends to a file, for the process that started the training to read."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class _Relay(Logger):
 
 
 def main(folder: Path, parent: int) -> None:
-    """Carry out the order that lies in `folder`, in every process of the training; `parent` asked for it."""
+    """Carry out the order in `folder`; runs in every process of the training. `parent` is the process that asked for it."""
     import torch.distributed
 
     _end_with_parent()
@@ -195,7 +195,7 @@ def main(folder: Path, parent: int) -> None:
             lock.acquire(timeout=_LOCK_WAIT)
         except Timeout:
             raise UserError(
-                f"{folder}: another training is at work here. Wait for it or end it, then start again."
+                f"{folder}: another training is using this folder. Wait for it or stop it, then run the same command again."
             ) from None
     result = _Order.read(folder, _Relay(folder / "said.jsonl")).carry_out(folder)
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
@@ -204,7 +204,7 @@ def main(folder: Path, parent: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process when its parent is killed; elsewhere than on Linux the lock has to do."""
+    """Have the kernel kill this process when its parent is killed. On other systems than Linux only the lock helps."""
     if sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
         ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL), 0, 0, 0)

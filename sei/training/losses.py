@@ -9,14 +9,12 @@ Place in the flow: `training.module` calls them on the model's logits; nothing h
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch.nn.functional import cross_entropy, log_softmax, logsigmoid
 
-MASKED = -100  # label of a token that is not trained on, as everywhere in PyTorch and transformers
+from sei.training.settings import Preference
 
-Preference = Literal["sigmoid", "ipo"]
+MASKED = -100  # label of a token that is not trained on, as everywhere in PyTorch and transformers
 
 
 def sft_loss(logits: torch.Tensor, targets: torch.Tensor, step_tokens: int) -> torch.Tensor:
@@ -24,10 +22,10 @@ def sft_loss(logits: torch.Tensor, targets: torch.Tensor, step_tokens: int) -> t
 
     logits: [tokens, vocabulary], any float type; computed in float32.
     targets: [tokens] ids: `targets[i]` is what `logits[i]` predicts.
-    step_tokens: labelled tokens of the whole optimizer step. Dividing by it, and not by this batch's own number,
-        makes the sum over all micro-batches and devices of a step the mean over the step's tokens, so that a token
-        weighs the same wherever it lies.
-    Returns a scalar in nats a token. Without targets it is 0, with gradient 0.
+    step_tokens: labelled tokens of the whole optimizer step. Dividing by it, and not by the number in this batch,
+        makes the sum over all micro-batches and devices of a step the mean over the step's tokens, so that every
+        token has the same weight.
+    Returns a scalar in nats per token. Without targets it is 0, with gradient 0.
 
     Source: LeMa (arXiv 2310.20689), section 2.2: the loss is computed on outputs alone.
     """
@@ -61,10 +59,10 @@ def dpo_loss(
     """Direct preference optimization: losses, chosen rewards and rejected rewards of each pair, all [pairs].
 
     policy_*_logps, ref_*_logps: [pairs] log-probability of the whole answer given the prompt, in nats. For `sigmoid` the
-        sum over the answer's tokens, for `ipo` the mean (as TRL 1.16 does and says IPO's authors did: a squared
-        distance to a fixed margin would otherwise grow with the length of the answers).
+        sum over the answer's tokens, for `ipo` the mean (as in TRL 1.16, which says that IPO's authors did so: a
+        squared distance to a fixed margin would otherwise grow with the length of the answers).
     beta: strength of the pull to the reference; for `ipo` the tau of its paper.
-    label_smoothing: the share of pairs whose preference is taken to be the wrong way round; `sigmoid` only.
+    label_smoothing: the share of pairs whose preference is assumed to be reversed; `sigmoid` only.
 
     With h = (policy_chosen - ref_chosen) - (policy_rejected - ref_rejected):
         sigmoid: -(1 - s) ln sigmoid(beta h) - s ln sigmoid(-beta h). At policy = reference it is ln 2.
@@ -83,9 +81,9 @@ def dpo_loss(
 
 
 def sft_term(policy_chosen_logps: torch.Tensor, chosen_tokens: torch.Tensor) -> torch.Tensor:
-    """Negative log-likelihood a token of each chosen answer, [pairs]; what may be added to the DPO loss, weighted.
+    """Negative log-likelihood per token of each chosen answer, [pairs]; may be added to the DPO loss with a weight.
 
-    policy_chosen_logps: [pairs] sums over the answer's tokens. chosen_tokens: [pairs] how many tokens these are.
+    policy_chosen_logps: [pairs] sums over the answer's tokens. chosen_tokens: [pairs] the number of these tokens.
     Source: Pang et al. 2024 (arXiv 2404.19733), eq. 1.
     """
     return -policy_chosen_logps / chosen_tokens

@@ -2,8 +2,8 @@
 
 Place in the flow: `training.run` plans the optimizer steps and hands them here; Lightning runs them on its hardware.
 A checkpoint holds what training changes (trained weights, optimizer, schedule, position in the plan, curves) and
-can be read without unpickling objects. `PlannedModule` is all that the two kinds of training share; they differ in their
-micro-batches and in the loss of one. Example::
+can be read without unpickling objects. `PlannedModule` contains what the two kinds of training share; they differ in their
+micro-batches and in the loss. Example::
 
     module = SupervisedModule(load, steps, hyperparameters, pad=0, accumulation=1)
     Trainer(max_steps=len(steps)).fit(module)
@@ -15,9 +15,8 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as lightning
 import torch
@@ -26,61 +25,19 @@ from safetensors.torch import load_file, save_file
 from transformers import get_scheduler
 
 from sei.errors import UserError
-from sei.target.load import Method, Quantization
-from sei.training.losses import Preference, answer_logps, dpo_loss, sft_loss, sft_term
+from sei.training.losses import answer_logps, dpo_loss, sft_loss, sft_term
 from sei.training.packing import Encoded, MicroBatch, micro_batches
 from sei.training.pairs import EncodedPair, PairBatch, attention_mask, pair_batches
+from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from pytorch_lightning.utilities.types import OptimizerLRScheduler
     from transformers import PreTrainedModel
 
-Schedule = Literal["linear", "cosine", "constant"]
-Optimizer = Literal["adamw", "paged_adamw_32bit"]
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What decides the result of a training phase, apart from model and data."""
-
-    learning_rate: float
-    epochs: float = 1.0
-    tokens: int | None = None  # train on this many tokens (see packing.draw) instead of `epochs`
-    steps: int | None = None  # train exactly this many optimizer steps instead of `epochs`
-    batch_examples: int = 1  # examples an optimizer step
-    batch_tokens: int | None = None  # tokens an optimizer step, instead of `batch_examples`
-    accumulation: int | None = None  # micro-batches a step and device; None: as few as `micro_tokens` allows
-    micro_tokens: int | None = None  # tokens of one micro-batch, padding included; None: 8 * max_tokens. Memory only
-    max_tokens: int = 512  # of one example, or of a pair's prompt with either answer
-    method: Method = "lora"
-    quantization: Quantization = "none"
-    rank: int = 8
-    alpha: float = 32.0
-    dropout: float = 0.0
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-    optimizer: Optimizer = "adamw"
-    schedule: Schedule = "linear"
-    warmup: float = 0.0  # share of the steps
-    weight_decay: float = 0.0
-    beta2: float = 0.999
-    max_grad_norm: float = 1.0  # 0: no clipping
-    gradient_checkpointing: bool = False
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class PreferenceHyperparameters(Hyperparameters):
-    """The same for training on pairs: an example is a pair, and `dpo_loss` says what the loss's options mean."""
-
-    beta: float = 0.1
-    loss: Preference = "sigmoid"
-    label_smoothing: float = 0.0
-    sft_weight: float = 0.0  # of `sft_term`, added to the loss
-
 
 class StepLoader:
-    """The micro-batches of this device, step after step. Its state is its position, so a resumed run goes on there.
+    """The micro-batches of this device, step after step. Its state is its position, where a resumed run continues.
 
     `batches(step, parts)` makes the micro-batches of one step.
     """
@@ -99,7 +56,7 @@ class StepLoader:
         self.accumulation = accumulation
         self.rank = rank
         self.world_size = world_size
-        self._position = 0  # micro-batches of this device that were given out
+        self._position = 0  # micro-batches of this device given out so far
 
     def __len__(self) -> int:
         return len(self.steps) * self.accumulation
@@ -121,7 +78,7 @@ class StepLoader:
 
 
 class PlannedModule(lightning.LightningModule):
-    """Trains a causal language model on planned optimizer steps; a subclass says on what, and with which loss."""
+    """Trains a causal language model on planned optimizer steps; a subclass defines on what, and with which loss."""
 
     def __init__(
         self,
@@ -131,6 +88,7 @@ class PlannedModule(lightning.LightningModule):
         *,
         pad: int,
         accumulation: int,
+        seed: int = 0,
     ) -> None:
         """`load` gives the model with its trainable weights on a device; it is called once, where training runs."""
         super().__init__()
@@ -138,9 +96,10 @@ class PlannedModule(lightning.LightningModule):
         self.steps = steps
         self.settings = hyperparameters
         self.pad = pad
+        self.seed = seed  # of dropout
         self.accumulation = accumulation
         self.model: PreTrainedModel | PeftModel | None = None
-        self.curves: dict[str, list[float]] = {}  # figures of each optimizer step; "loss" is always among them
+        self.curves: dict[str, list[float]] = {}  # figures for each optimizer step, always including "loss"
         self.seconds = 0.0
         self._load = load
         self._step_figures: torch.Tensor | None = None
@@ -152,9 +111,9 @@ class PlannedModule(lightning.LightningModule):
 
     @abstractmethod
     def figures(self, batch: Any) -> dict[str, torch.Tensor]:
-        """The micro-batch's share in each figure of its step: summed over micro-batches and devices they are the step's.
+        """The micro-batch's share of each figure of its step: the sums over micro-batches and devices are the step's figures.
 
-        `loss` is trained on, and carries the gradient.
+        `loss` is minimized, and carries the gradient.
         """
 
     def configure_model(self) -> None:
@@ -194,9 +153,9 @@ class PlannedModule(lightning.LightningModule):
         self._resumed_at = time.monotonic() - self.seconds
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        # Dropout draws from the position in the plan alone, so that a resumed run draws what it would have drawn.
+        # Dropout depends only on the position in the plan, so that a resumed run draws what it would have drawn.
         position = batch_idx * self.trainer.world_size + self.trainer.global_rank
-        torch.manual_seed((self.settings.seed << 32) + position)
+        torch.manual_seed((self.seed << 32) + position)
         figures = self.figures(batch)
         self._record({name: figure.detach() for name, figure in figures.items()}, batch_idx)
         # Lightning divides by the number of micro-batches and averages over devices; the loss is a sum over both.
@@ -325,9 +284,9 @@ class PreferenceModule(PlannedModule):
     def _score_all(self) -> torch.Tensor:
         """The table of reference log-probabilities: evaluation mode (no dropout), each pair where the plan first has it.
 
-        Scored in the very micro-batches that training begins with, a pair's first log-probabilities in training equal
-        its reference bit by bit where training has no dropout, so the first step's loss is ln 2 exactly. Devices share
-        the work.
+        A pair is scored in the very micro-batch in which training first sees it. So, without dropout, its first
+        log-probabilities in training equal its reference bit by bit, and the first step's loss is exactly ln 2. Devices
+        share the work.
         """
         assert self.model is not None
         trainer, device = self.trainer, self.trainer.strategy.root_device
@@ -356,7 +315,7 @@ class PreferenceModule(PlannedModule):
         try:
             return None if self.reference_file is None else load_file(self.reference_file)["logps"].clone()
         except (OSError, SafetensorError):
-            return None  # absent, or cut short by a full disk: it is computed again
+            return None  # absent, or truncated by a full disk: it is computed again
 
     def _write_reference(self, table: torch.Tensor) -> None:
         if self.reference_file is None or not self.trainer.is_global_zero:
@@ -372,7 +331,9 @@ def _optimizer(settings: Hyperparameters, groups: list[dict[str, Any]], device: 
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas)
     if device.type != "cuda":
-        raise UserError(f"optimizer={settings.optimizer} pages memory of a GPU; on {device.type} use optimizer=adamw.")
+        raise UserError(
+            f"optimizer={settings.optimizer} pages the memory of a GPU; on {device.type} use optimizer=adamw."
+        )
     from bitsandbytes.optim import PagedAdamW32bit
 
     return PagedAdamW32bit(groups, lr=settings.learning_rate, betas=betas)

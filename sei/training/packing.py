@@ -2,8 +2,8 @@
 
 Place in the flow: `training.run` encodes the examples, draws them up to the budget, cuts the draw into optimizer
 steps, and `training.module` feeds each step's micro-batches. All functions are pure. Several examples share one row;
-they cannot see one another, because each restarts its positions at 0 and transformers builds a block-diagonal causal
-mask from restarting positions. Drawing, steps and rows serve the pairs of `training.pairs` too.
+they cannot attend to one another, because each restarts its positions at 0 and transformers builds a block-diagonal causal
+mask from restarting positions. `training.pairs` uses the same draw, steps and rows.
 
 Example::
 
@@ -56,7 +56,7 @@ class MicroBatch(NamedTuple):
     input_ids: torch.Tensor  # [rows, width]
     position_ids: torch.Tensor  # [rows, width]
     kept: torch.Tensor  # [rows, width] bool: the positions that predict a labelled token; only they get logits
-    targets: torch.Tensor  # [labelled tokens]: what they are to predict, row by row
+    targets: torch.Tensor  # [labelled tokens]: the tokens to predict, row by row
     step_tokens: int  # labelled tokens of the whole optimizer step, over all micro-batches and devices
 
 
@@ -69,7 +69,7 @@ def encode(example: Example, tokenizer: PreTrainedTokenizerBase, max_tokens: int
         return Rejected.make(example.id, "empty_response", raw=example.prompt)
     if len(ids) > max_tokens:
         return Rejected.make(example.id, "too_long", f"{len(ids)} tokens, at most {max_tokens}", raw=example.response)
-    # Without a prompt the first token has nothing to be predicted from, least of all the example packed before it.
+    # Without a prompt the first token cannot be predicted from anything, and must not be from the example packed before it.
     masked = max(1, len(prompt))
     return Encoded(example.id, ids, (MASKED,) * masked + ids[masked:])
 
@@ -88,15 +88,15 @@ def encode_all(
 def self_check(encoded: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> str:
     """Text that shows the first example with its mask, for a person to look at.
 
-    Raises UserError where an example has no labelled token, or where its labels do not end in the end token: the
-    one would train nothing, the other a model that never stops.
+    Raises UserError if an example has no labelled token, which would train nothing, or if its labels do not end with the
+    end token, which would train a model that never stops.
     """
     if not encoded:
-        raise UserError("There is nothing to train on: no example is left.")
+        raise UserError("There is nothing to train on: no examples are left.")
     end = tokenizer.eos_token_id
     for one in encoded:
         if not one.label_tokens:
-            raise UserError(f"Example {one.example_id}: all labels are masked, so nothing would be learnt from it.")
+            raise UserError(f"Example {one.example_id}: all labels are masked, so nothing would be learned from it.")
         if one.labels[-1] != end:
             raise UserError(
                 f"Example {one.example_id}: its output lacks the end token ({tokenizer.eos_token!r}), so the model "
@@ -118,7 +118,7 @@ def draw(encoded: Sequence[Item], *, seed: int, epochs: float | None = None, tok
     With `epochs`, the first round(epochs * n) of them. With `tokens`, as many as fit the budget: drawing ends before
     the first example that would exceed it, so the sum of lengths (prompt, response and end token, no padding) falls
     short of the budget by less than one example, whichever recipe the examples come from. Exactly one of the two
-    must be given. Raises UserError where the budget does not hold even the first example.
+    must be given. Raises UserError if the budget is too small for the first example.
     """
     if (epochs is None) == (tokens is None):
         raise ValueError("give either epochs or tokens")
@@ -134,7 +134,7 @@ def draw(encoded: Sequence[Item], *, seed: int, epochs: float | None = None, tok
         drawn.append(one)
         left -= len(one)
     if not drawn:
-        raise UserError(f"A budget of {tokens} training tokens is less than one example ({len(one)} tokens).")
+        raise UserError(f"A budget of {tokens} training tokens is too small for one example of {len(one)} tokens.")
     return drawn
 
 
@@ -158,7 +158,7 @@ def plan_steps(
     """Cut the draw into optimizer steps, in order; at most `steps` of them, so that the draw may be endless.
 
     A step holds `batch_examples` examples, or as many as fit `batch_tokens` tokens (at least one). Exactly one of
-    the two must be given; the last step holds what is left.
+    the two must be given; the last step holds the rest.
     """
     if (batch_examples is None) == (batch_tokens is None):
         raise ValueError("give either batch_examples or batch_tokens")
@@ -184,10 +184,10 @@ def _cut(drawn: Iterable[Item], batch_examples: int | None, batch_tokens: int | 
 
 
 def accumulation_for(steps: Sequence[Sequence[int]], devices: int, micro_tokens: int) -> int:
-    """The least number of micro-batches a step and device that keeps each of them within `micro_tokens`.
+    """The smallest number of micro-batches per step and device that keeps each of them within `micro_tokens`.
 
-    steps: for each optimizer step the lengths of what it holds. One number holds for all steps, because Lightning's
-    accumulation is constant. A row that is wider than `micro_tokens` is a micro-batch alone.
+    steps: for each optimizer step the lengths of what it holds. The number is the same for all steps, because Lightning's
+    accumulation is constant. A row wider than `micro_tokens` is a micro-batch of its own.
     """
     most = 1
     for lengths in steps:
@@ -198,10 +198,10 @@ def accumulation_for(steps: Sequence[Sequence[int]], devices: int, micro_tokens:
 
 
 def pack_rows(lengths: Sequence[int], max_tokens: int, *, at_least: int = 1) -> list[list[int]]:
-    """Indices of examples, row by row: no row above `max_tokens`, as few rows as first-fit decreasing finds.
+    """Indices of examples, row by row: no row longer than `max_tokens`, and as few rows as first-fit decreasing finds.
 
-    The rows (`at_least` so many where there are examples enough) are then evened out, each example going to the row
-    that is shortest so far, so that little of the widest row's width is padding in the others.
+    The rows (at least `at_least`, if there are enough examples) are then evened out: each example goes to the row that is
+    shortest so far, so that the other rows need little padding to the width of the widest.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     fitted: list[list[int]] = []
@@ -227,22 +227,22 @@ def pack_rows(lengths: Sequence[int], max_tokens: int, *, at_least: int = 1) -> 
 
 
 def share_out(lengths: Sequence[int], parts: int) -> list[list[list[int]]]:
-    """Indices of what an optimizer step holds, as `parts` micro-batches of rows, the widest rows first.
+    """Indices of the items of an optimizer step, as `parts` micro-batches of rows, the widest rows first.
 
-    Rows are as wide as the longest item: wider ones would only add attention that the mask throws away. Where there
-    are fewer rows than parts, the last parts are empty.
+    Rows are as wide as the longest item: wider ones would only add attention that the mask discards. If there are fewer
+    rows than parts, the last parts are empty.
     """
     rows = pack_rows(lengths, max(lengths), at_least=parts)
     rows.sort(key=lambda row: -sum(lengths[index] for index in row))
-    # Neighbouring rows are alike in width, so contiguous shares need little padding.
+    # Neighbouring rows are of similar width, so contiguous shares need little padding.
     return [rows[len(rows) * part // parts : len(rows) * (part + 1) // parts] for part in range(parts)]
 
 
 def micro_batches(step: Sequence[Encoded], *, parts: int, pad: int) -> list[MicroBatch]:
     """An optimizer step as `parts` micro-batches (accumulation times devices).
 
-    An empty part is one padding token and adds 0 to loss and gradient, because every device has to take part in every
-    step.
+    An empty part is one padding token and adds 0 to loss and gradient; it exists because every device must take part in
+    every step.
     """
     step_tokens = sum(one.label_tokens for one in step)
     shares = share_out([len(one) for one in step], parts)
@@ -262,6 +262,6 @@ def _tensors(rows: Sequence[Sequence[Encoded]], pad: int, step_tokens: int) -> M
             position_ids[number, at:end] = torch.arange(len(one))
             labels[number, at:end] = torch.tensor(one.labels)
             at = end
-    predicted = labels.roll(-1, dims=1)  # the first token of a row is never labelled, so nothing comes round
+    predicted = labels.roll(-1, dims=1)  # the first token of a row is never labelled, so nothing wraps around
     kept = predicted != MASKED
     return MicroBatch(input_ids, position_ids, kept, predicted[kept], step_tokens)

@@ -1,9 +1,9 @@
 """From preference pairs to micro-batches whose rows hold the prompt of a pair once.
 
 Place in the flow: `training.run.train_dpo` encodes the pairs; `packing` draws them, cuts them into optimizer steps and
-finds rows. A pair lies in a row as [prompt, chosen, rejected]. The rejected answer takes up its positions right after
-the prompt's, and the mask lets it see the prompt and itself, so both answers are what they would be in rows of their
-own, at the price of one prompt. Several pairs share a row in the same way: no token sees another pair.
+finds rows. A pair lies in a row as [prompt, chosen, rejected]. The positions of the rejected answer
+continue from the prompt's, and the mask lets it see the prompt and itself. So both answers are computed as in rows of
+their own, at the cost of one prompt. Several pairs share a row in the same way: no token sees another pair.
 
 Example::
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LEAST_PROMPT = 16
-"""Tokens of a prompt, or all where it has fewer, that a pair keeps if it is not to be rejected as too long."""
+"""Tokens of its prompt that a pair must keep (all, if the prompt is shorter); with fewer it is rejected as too long."""
 
 _PARTS = 3  # of a pair in the mask: prompt, chosen, rejected
 
@@ -39,7 +39,7 @@ class EncodedPair:
 
     pair_id: str
     number: int  # of this pair among those encoded together: its row in the table of reference log-probabilities
-    prompt: tuple[int, ...]  # at least one token, its beginning cut off where the pair was too long
+    prompt: tuple[int, ...]  # at least one token, without its beginning if the pair was too long
     chosen: tuple[int, ...]
     rejected: tuple[int, ...]
     cut: int = 0  # tokens cut off the prompt
@@ -72,9 +72,9 @@ def encode_pair(
 ) -> EncodedPair | Rejected:
     """Tokens of prompt and both answers; prompt and longer answer together have at most `max_tokens`.
 
-    A pair that is longer loses the beginning of its prompt (but for a begin token), so that both answers keep the same
-    prompt; the answers are never cut. Rejected are pairs `too_long` for that (see LEAST_PROMPT), with an empty prompt or
-    answer, and with equal answers (`no_preference`).
+    A longer pair loses the beginning of its prompt (except a begin token), so that both answers keep the same prompt; the
+    answers are never cut. Pairs are rejected if they are too long even so (`too_long`, see LEAST_PROMPT), if their prompt or
+    an answer is empty, and if their answers are equal (`no_preference`).
     """
     prompt = tuple(encode_prompt(tokenizer, pair.prompt, pair.prefix))
     chosen, rejected = (
@@ -86,7 +86,7 @@ def encode_pair(
         return Rejected.make(pair.id, "empty_response", "rejected" if chosen else "chosen", raw=pair.prompt)
     if chosen == rejected:
         return Rejected.make(pair.id, "no_preference", "chosen and rejected are equal", raw=pair.chosen)
-    end = () if pair.kind == "step" else (tokenizer.eos_token_id,)  # after a step the solution goes on
+    end = () if pair.kind == "step" else (tokenizer.eos_token_id,)  # after a step the solution continues
     longer = max(len(chosen), len(rejected)) + len(end)
     room = max_tokens - longer
     cut = max(0, len(prompt) - room)
@@ -131,17 +131,17 @@ def pair_check(encoded: Sequence[EncodedPair], tokenizer: PreTrainedTokenizerBas
 def pair_batches(step: Sequence[EncodedPair], *, parts: int, pad: int, share: bool = True) -> list[PairBatch]:
     """An optimizer step as `parts` micro-batches (accumulation times devices); see `packing.micro_batches`.
 
-    `share` False gives each answer a prompt of its own, for attention that takes no mask (flash attention).
+    With `share=False` each answer has a prompt of its own, for attention that takes no mask (flash attention).
     """
     shares = share_out([one.width(share) for one in step], parts)
     return [_tensors([[step[index] for index in row] for row in part], pad, len(step), share) for part in shares]
 
 
 def attention_mask(segments: torch.Tensor, attention: str, dtype: torch.dtype) -> torch.Tensor:
-    """The mask of shared rows, [rows, 1, width, width], as `attention` takes it: bool for sdpa, added for eager.
+    """The mask of shared rows, [rows, 1, width, width], as `attention` expects it: bool for sdpa, a term to add for eager.
 
-    segments: [rows, width], see PairBatch. A token sees what is not after it, of its own pair, in the prompt or in its
-    own answer. Padding sees padding, because a row of a softmax must not be empty.
+    segments: [rows, width], see PairBatch. A token sees itself and what is before it, of its own pair: the prompt and
+    its own answer. Padding sees padding, because a softmax over nothing is undefined.
     """
     width = segments.shape[1]
     pair = segments.div(_PARTS, rounding_mode="floor")

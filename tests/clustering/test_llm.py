@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sei.clustering import make_clusterer, make_embedder
-from sei.clustering.llm import Hybrid, Llm
+from sei.clustering.base import AsksTeacher
+from sei.clustering.clusterers import KMeans
+from sei.clustering.embedders import Hashing
+from sei.clustering.llm import Hybrid, HybridClusterer, Llm, LlmClusterer
 from sei.errors import UserError
 from sei.records import Rejected
-from sei.teacher.api.roles import GroupMerge, PhraseGroup, TypeName
+from sei.teacher.api.replies import GroupMerge, PhraseGroup, TypeName
 
 PHRASES = ["addition error", "adding apples wrongly", "division error", "dividing money wrongly", "conversion of units"]
 COUNTS = [4, 1, 3, 1, 2]
-VECTORS = make_embedder("hashing").embed(PHRASES)
+VECTORS = Hashing().embed(PHRASES)
 BAD = Rejected.make("keyphrases", "wrong_schema", "detail")
 
 
@@ -39,8 +41,8 @@ class Teacher:
         self.replies, self.merges, self.names = replies or (by_word,), merges, names
         self.asked: list[tuple[list[str], list[str], bool, int]] = []
 
-    def __call__(self) -> Teacher:
-        return self
+    def fingerprint(self) -> dict[str, Any]:
+        return {"model": "stand-in"}
 
     def group_phrases(self, phrases: Any, groups: Any, *, divide: bool, sample: int) -> Any:
         self.asked.append((list(phrases), [name for name, _ in groups], divide, sample))
@@ -53,7 +55,7 @@ class Teacher:
         return self.names or [TypeName(f"Type {n}", "d") for n in range(len(keyphrases))]
 
 
-def members(clusterer: Llm | Hybrid, *, split: bool = False) -> dict[str, set[str]]:
+def members(clusterer: LlmClusterer | HybridClusterer, *, split: bool = False) -> dict[str, set[str]]:
     call = clusterer.split if split else clusterer.cluster
     result = call(PHRASES, COUNTS, VECTORS, 0)
     assert len(result.labels) == len(PHRASES)
@@ -70,7 +72,7 @@ RIGHT = {"Adding": set(PHRASES[:2]), "Dividing": set(PHRASES[2:4]), "Converting"
 
 def test_later_batches_see_the_groups_so_far_and_case_does_not_matter() -> None:
     teacher = Teacher(lambda phrases: by_word([p.upper().lower() + "." for p in phrases]))
-    assert members(Llm(teacher, min_types=1, batch=2)) == RIGHT
+    assert members(Llm(min_types=1, batch=2).asking(teacher)) == RIGHT
     assert [len(phrases) for phrases, *_ in teacher.asked] == [2, 2, 1]
     assert teacher.asked[0][1] == []
     assert all(shown for _, shown, _, _ in teacher.asked[1:])
@@ -86,7 +88,7 @@ def test_missing_doubled_and_invented_phrases_are_mended(caplog: pytest.LogCaptu
         ]
 
     teacher = Teacher(faulty, by_word)
-    clusterer = Llm(teacher, min_types=1)
+    clusterer = Llm(min_types=1).asking(teacher)
     assert members(clusterer) == RIGHT
     again, shown, _, sample = teacher.asked[1]
     assert set(again) == {PHRASES[1], PHRASES[2], PHRASES[4]}, "only what is open is asked again"
@@ -102,7 +104,7 @@ def test_what_stays_open_goes_to_the_nearest_group_and_is_counted(caplog: pytest
         return [group("Adding", PHRASES[0]), group("Dividing", PHRASES[2])]
 
     teacher = Teacher(stubborn)
-    clusterer = Llm(teacher, asks=2)
+    clusterer = Llm(asks=2).asking(teacher)
     found = members(clusterer)
     assert len(teacher.asked) == 3
     assert PHRASES[1] in found["Adding"]
@@ -116,12 +118,12 @@ def test_what_stays_open_goes_to_the_nearest_group_and_is_counted(caplog: pytest
 
 def test_unusable_replies_are_asked_again_then_the_user_is_told() -> None:
     teacher = Teacher(lambda phrases: BAD, by_word)
-    clusterer = Llm(teacher, min_types=1)
+    clusterer = Llm(min_types=1).asking(teacher)
     assert members(clusterer) == RIGHT
     assert clusterer.numbers == {"phrases_asked": 5, "asked_again": 5, "unusable_replies": 1}
     assert [sample for *_, sample in teacher.asked] == [0, 1], "a repeated question is another sample, not a stored one"
     with pytest.raises(UserError, match="no usable reply for any of 5"):
-        members(Llm(Teacher(lambda phrases: BAD)))
+        members(Llm().asking(Teacher(lambda phrases: BAD)))
 
 
 def test_merges_join_what_the_teacher_calls_one_and_nothing_else() -> None:
@@ -130,19 +132,19 @@ def test_merges_join_what_the_teacher_calls_one_and_nothing_else() -> None:
         GroupMerge("Once more", "d", ("Adding", "Converting")),  # Adding is gone
     ]
     merged = {"Arithmetic": set(PHRASES[:4]), "Converting": {PHRASES[4]}}
-    clusterer = Llm(Teacher(merges=merges), min_types=1)
+    clusterer = Llm(min_types=1).asking(Teacher(merges=merges))
     assert members(clusterer) == merged
     assert clusterer.numbers == {"phrases_asked": 5, "merged": 1}
-    assert members(Llm(Teacher(merges=merges), min_types=3)) == RIGHT, "no fewer than min_types"
+    assert members(Llm(min_types=3).asking(Teacher(merges=merges))) == RIGHT, "no fewer than min_types"
     everything = [GroupMerge("All", "d", tuple(RIGHT))]
-    assert members(Llm(Teacher(merges=everything), min_types=2)) == RIGHT
-    unread = Llm(Teacher(merges=BAD), min_types=1)
+    assert members(Llm(min_types=2).asking(Teacher(merges=everything))) == RIGHT
+    unread = Llm(min_types=1).asking(Teacher(merges=BAD))
     assert members(unread) == RIGHT
     assert unread.numbers == {"phrases_asked": 5, "unusable_replies": 1}
 
 
 def test_more_groups_than_max_types_lose_the_smallest() -> None:
-    clusterer = Llm(Teacher(), min_types=1, max_types=2)
+    clusterer = Llm(min_types=1, max_types=2).asking(Teacher())
     found = members(clusterer)
     assert len(found) == 2
     assert clusterer.numbers["over_max_types"] == 1
@@ -151,20 +153,18 @@ def test_more_groups_than_max_types_lose_the_smallest() -> None:
 
 def test_split_divides_by_the_teacher_and_by_vectors_where_it_will_not() -> None:
     teacher = Teacher()
-    clusterer = Llm(teacher)
+    clusterer = Llm().asking(teacher)
     assert members(clusterer, split=True) == RIGHT
     assert clusterer.numbers == {"phrases_asked": 5, "divided": 1}
     assert teacher.asked[0][2], "the teacher is told that the group was too broad"
-    whole = Llm(Teacher(lambda phrases: [group("All", *phrases)]))
+    whole = Llm().asking(Teacher(lambda phrases: [group("All", *phrases)]))
     assert len(set(whole.split(PHRASES, COUNTS, VECTORS, 0).labels)) == 2
 
 
 def test_hybrid_names_and_merges_what_k_means_formed() -> None:
-    kmeans = make_clusterer("kmeans", min_types=3, max_types=3)
-    assert kmeans is not None
-    labels = kmeans.cluster(PHRASES, COUNTS, VECTORS, 0).labels
+    labels = KMeans(min_types=3, max_types=3).cluster(PHRASES, COUNTS, VECTORS, 0).labels
     names = [TypeName("First", "d1"), BAD, TypeName("Third", "d3")]
-    clusterer = Hybrid(Teacher(names=names), 3, 3)
+    clusterer = Hybrid(3, 3).asking(Teacher(names=names))
     result = clusterer.cluster(PHRASES, COUNTS, VECTORS, 0)
     assert clusterer.numbers == {"named": 2, "unnamed": 1}
     assert result.labels == labels
@@ -173,11 +173,17 @@ def test_hybrid_names_and_merges_what_k_means_formed() -> None:
     assert result.names[1] in {PHRASES[i] for i in np.flatnonzero(np.asarray(labels) == 1)}
     # min_types bounds k-means too: two clusters asked for, one left after the merge
     two = Teacher(names=None, merges=[GroupMerge("Joined", "d", ("Type 0", "Type 1"))])
-    assert len(members(Hybrid(two, 1, 3))) < 3
-    assert set(members(Hybrid(two, 1, 3), split=True)) == {"Type 0", "Type 1"}
+    assert len(members(Hybrid(1, 3).asking(two))) < 3
+    assert set(members(Hybrid(1, 3).asking(two), split=True)) == {"Type 0", "Type 1"}
 
 
-def test_they_need_a_teacher() -> None:
-    for kind in ("llm", "hybrid"):
-        with pytest.raises(UserError, match=rf"clustering={kind} asks .* teacher=gpt-4o or teacher=local"):
-            make_clusterer(kind)
+def test_they_need_a_teacher_and_are_identified_with_it() -> None:
+    teacher = Teacher()
+    for settings, other in ((Llm(), Llm(batch=50)), (Hybrid(), Hybrid(max_share=0.5))):
+        assert isinstance(settings, AsksTeacher)
+        clusterer = settings.asking(teacher)
+        assert not isinstance(clusterer, AsksTeacher)
+        assert (clusterer.name, clusterer.max_share) == (settings.name, settings.max_share)
+        assert clusterer.fingerprint()["teacher"] is teacher
+        assert clusterer.fingerprint() != other.asking(teacher).fingerprint()
+    assert not isinstance(KMeans(), AsksTeacher)

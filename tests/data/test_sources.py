@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from pydantic import TypeAdapter
 
 from sei import answers
 from sei.data import sources
+from sei.data.arithmetic import Arithmetic
 from sei.errors import UserError
 from sei.records import Problem, Verdict
 
+CONF = Path(__file__).parents[2] / "conf/data"
 DATA = Path(__file__).parents[2] / "../shared/data"
 
 # Rows with the fields, types and formatting of the published files; the texts are ours, shortened.
@@ -46,6 +52,17 @@ def write(folder: Path, split: str, *rows: Any) -> Path:
     return file
 
 
+def option(name: str) -> Any:
+    """The data set that `conf/data/<name>.yaml` binds, built as at the door."""
+    values = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    module, _, kind = values.pop("_target_").rpartition(".")
+    return TypeAdapter(getattr(importlib.import_module(module), kind)).validate_python(values)
+
+
+def read_tests(name: str, folder: Path) -> list[Problem]:
+    return sources.load_tests([name], {name: str(folder)})[name]
+
+
 @pytest.mark.parametrize(
     ("name", "row", "question", "answer", "output"),
     [
@@ -70,24 +87,22 @@ def write(folder: Path, split: str, *rows: Any) -> Path:
     ],
 )
 def test_fields_of_each_release(
-    tmp_path: Path, name: sources.Name, row: dict[str, Any], question: str, answer: str, output: str
+    tmp_path: Path, name: str, row: dict[str, Any], question: str, answer: str, output: str
 ) -> None:
     write(tmp_path, "test", row)
-    splits = sources.load(name, path=str(tmp_path), test_only=True)
-    (problem,) = splits.tests[name]
+    (problem,) = read_tests(name, tmp_path)
     assert (problem.question, problem.answer, problem.split, problem.source) == (question, answer, "test", name)
-    assert splits.train == splits.validation == []
-    style = sources.style_of(name)
+    style = sources.Published(name).style
     assert answers.grade(output, problem.answer, style) == Verdict.CORRECT
     if name not in ("math", "math500"):  # our own gold solutions end so that they grade correct, too
         assert answers.grade(problem.solution, problem.answer, style) == Verdict.CORRECT
 
 
 def test_subject_level_and_solution_are_kept(tmp_path: Path) -> None:
-    given: list[tuple[sources.Name, dict[str, Any]]] = [("math", MATH_ROW), ("math500", MATH500_ROW)]
+    given: list[tuple[str, dict[str, Any]]] = [("math", MATH_ROW), ("math500", MATH500_ROW)]
     for name, row in given:
         write(tmp_path, "test", row)
-        (problem,) = sources.load(name, path=str(tmp_path), test_only=True).tests[name]
+        (problem,) = read_tests(name, tmp_path)
         assert (problem.family, problem.level, problem.solution) == ("Algebra", 3, row["solution"])
         assert sources.difficulty(problem) == 3
     write(tmp_path, "test", COLLEGE_ROW)
@@ -97,12 +112,12 @@ def test_subject_level_and_solution_are_kept(tmp_path: Path) -> None:
 
 def test_difficulty_without_a_level_is_the_number_of_gold_steps(tmp_path: Path) -> None:
     write(tmp_path, "test", GSM8K_ROW, {"question": "q", "answer": "1+1=2\n\n2+2=4\n4+4=8\n#### 8"})
-    problems = sources.load("gsm8k", path=str(tmp_path), test_only=True).tests["gsm8k"]
+    problems = read_tests("gsm8k", tmp_path)
     assert [sources.difficulty(problem) for problem in problems] == [1, 3]
     graded = Problem.make(question="q", answer="2", solution="1+1=2\n#### 2", source="arithmetic", level=4)
     assert sources.difficulty(graded) == 4
     write(tmp_path, "test", MATH_ROW | {"level": "Level ?"})
-    (problem,) = sources.load("math", path=str(tmp_path), test_only=True).tests["math"]
+    (problem,) = read_tests("math", tmp_path)
     assert sources.difficulty(problem) == 0
 
 
@@ -125,6 +140,73 @@ def test_validation_is_drawn_from_train_by_seed(tmp_path: Path) -> None:
     assert {problem.id for problem in splits.train}.isdisjoint(problem.id for problem in splits.validation)
     assert splits == again
     assert splits.validation != other.validation
+
+
+def test_a_published_set_is_cut_to_the_sizes_wanted(tmp_path: Path) -> None:
+    rows = [{"question": f"{number} and 1?", "answer": f"#### {number + 1}"} for number in range(40)]
+    write(tmp_path, "train", *rows)
+    write(tmp_path, "test", *rows[:9])
+    whole = sources.load("gsm8k", path=str(tmp_path), validation=10, seed=3)
+    cut = sources.Published("gsm8k", path=str(tmp_path), train=7, validation=10, test=5, seed=3).load()
+    assert (cut.train, cut.validation) == (whole.train[:7], whole.validation)
+    assert cut.tests == {"gsm8k": whole.tests["gsm8k"][:5]}
+    assert len(cut.train) == 7
+
+
+@pytest.mark.parametrize("name", list(sources.SOURCES))
+def test_every_published_set_has_its_option(name: str) -> None:
+    data = option(name)
+    assert isinstance(data, sources.Published)
+    assert data.name == name
+    assert (data.style, data.has_train, data.worked) == (
+        sources.SOURCES[name].style,
+        sources.SOURCES[name].has_train,
+        sources.SOURCES[name].worked,
+    )
+
+
+def test_files_that_are_not_there_are_complaints(tmp_path: Path) -> None:
+    assert sources.Published("gsm8k").complaints() == []
+    (complaint,) = sources.Published("gsm8k", path=str(tmp_path / "nowhere")).complaints()
+    assert complaint.startswith(f"data.path={tmp_path}/nowhere: does not exist. Give a folder that holds train.jsonl")
+    write(tmp_path, "train", GSM8K_ROW)
+    (complaint,) = sources.Published("gsm8k", path=str(tmp_path)).complaints()
+    assert "no file test.jsonl in it, which data=gsm8k needs" in complaint
+    write(tmp_path, "test", "not read yet")
+    assert sources.Published("gsm8k", path=str(tmp_path)).complaints() == []
+    (complaint,) = sources.Published("gaokao").complaints()
+    assert complaint.startswith("data=gaokao: no copy on the hub is known to us. Set data.path to a folder that holds")
+    (complaint,) = sources.Published("gsm9k").complaints()
+    assert complaint.startswith("data=gsm9k: no such problem set. Known: gsm8k, math")
+
+
+def test_a_test_set_alone_cannot_be_trained_on() -> None:
+    (complaint,) = sources.training_complaints(option("svamp"))
+    assert complaint == (
+        "data=svamp: svamp has no training problems. Choose data for training (arithmetic, gsm8k, math, csqa, or a file "
+        "of your own with jsonl) and name it in eval.sets: eval.sets.out_of_domain=[svamp]"
+    )
+    assert sources.training_complaints(option("csqa")) == sources.training_complaints(option("arithmetic")) == []
+
+
+def test_the_arithmetic_world_is_a_data_set() -> None:
+    data = option("arithmetic")
+    assert data == Arithmetic()
+    splits = dataclasses.replace(data, train=3, validation=0, test=2).load()
+    assert (len(splits.train), len(splits.validation)) == (3, 0)
+    assert {name: len(problems) for name, problems in splits.tests.items()} == {"in_domain": 2, "out_of_domain": 2}
+
+
+def test_a_solution_that_only_names_the_answer_is_not_worked(tmp_path: Path) -> None:
+    for name, row, worked in (
+        ("gsm8k", GSM8K_ROW, True),
+        ("math", MATH_ROW, True),
+        ("csqa", CSQA_HUB_ROW, False),
+        ("gsm8k", {"question": "q", "answer": "#### 5"}, False),
+    ):
+        write(tmp_path, "test", row)
+        (problem,) = read_tests(name, tmp_path)
+        assert sources.is_worked(problem) is worked
 
 
 def test_checksum_follows_content() -> None:
@@ -161,17 +243,17 @@ def test_checksum_follows_content() -> None:
         ("sat_math", {"question": "q", "label": "A"}, r":2: field 'options': expected a list"),
     ],
 )
-def test_bad_rows_are_named(tmp_path: Path, name: sources.Name, row: Any, message: str) -> None:
+def test_bad_rows_are_named(tmp_path: Path, name: str, row: Any, message: str) -> None:
     good = {"gsm8k": GSM8K_ROW, "math": MATH_ROW, "csqa": CSQA_HUB_ROW, "sat_math": SAT_HUB_ROW}[name]
     write(tmp_path, "test", good, row)
     with pytest.raises(UserError, match=message):
-        sources.load(name, path=str(tmp_path), test_only=True)
+        read_tests(name, tmp_path)
 
 
 def test_five_faults_at_once(tmp_path: Path) -> None:
     write(tmp_path, "test", *["{"] * 7)
     with pytest.raises(UserError, match=r"7 bad rows.*\n.*:1: .*\n.*\n.*\n.*\n.*:5: .*\n  \.\.\. and 2 more"):
-        sources.load("gsm8k", path=str(tmp_path), test_only=True)
+        read_tests("gsm8k", tmp_path)
 
 
 def test_missing_and_empty_files(tmp_path: Path) -> None:
@@ -191,7 +273,7 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.validation=1: gsm8k has 1 training problems"):
         sources.load("gsm8k", path=str(tmp_path), validation=1)
     with pytest.raises(UserError, match=r"data=gsm9k: no such problem set\. Known: gsm8k, math"):
-        sources.load("gsm9k", path=str(tmp_path))  # type: ignore[arg-type]
+        sources.load("gsm9k", path=str(tmp_path))
 
 
 class FakeHub:
@@ -220,9 +302,6 @@ def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", FakeHub(ConnectionError("no route")))
     message = r"openai/gsm8k could not be read from the hub \(ConnectionError: no route\)\. Set data\.path to a folder"
     with pytest.raises(UserError, match=message):
-        sources.load("gsm8k")
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"from the hub \(or set data\.path\) needs the package 'datasets'"):
         sources.load("gsm8k")
     message = (
         r"data=gaokao: no copy on the hub is known to us\. Set data\.path to a folder that holds full_test\.json or "

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sei.clustering import Clustering, Vectors, make_clusterer, make_embedder
-from sei.errors import UserError
+from sei.clustering.base import Clusterer, Clustering, Vectors
+from sei.clustering.clusterers import Agglomerative, KMeans, Single
+from sei.clustering.embedders import Hashing
 from sei.records import Diagnosis, ErrorType
 from sei.stages.cluster import assign, changes, cluster
+from sei.workspace import Output
 
 _PHRASES = Path(__file__).parents[2] / "../shared/data/keyphrases/gpt4o_gsm8k.txt"
 
@@ -22,8 +24,8 @@ _DIVISION = ["incorrect division", "division error", "division mistake", "divisi
 _UNITS = ["unit conversion omitted", "conversion of hours to minutes", "conversion error", "wrong conversion factor"]
 _IGNORED = ["ignored the round trip", "ignored one group", "ignored an expense", "ignored leftover"]
 
-hashing = make_embedder("hashing")
-kmeans = make_clusterer("kmeans", min_types=2, max_types=6)
+hashing = Hashing()
+kmeans = KMeans(min_types=2, max_types=6)
 
 
 def _diagnoses(*phrases: str | tuple[str, ...], prefix: str = "m") -> list[Diagnosis]:
@@ -34,7 +36,7 @@ def _diagnoses(*phrases: str | tuple[str, ...], prefix: str = "m") -> list[Diagn
 
 
 def _types(phrases: Sequence[str | tuple[str, ...]], **more: object) -> list[ErrorType]:
-    return cluster(_diagnoses(*phrases), hashing, kmeans, **more)[0]  # type: ignore[arg-type]
+    return list(cluster(_diagnoses(*phrases), embedder=hashing, clusterer=kmeans, **more).records)  # type: ignore[arg-type]
 
 
 def test_kinds_of_error_become_types() -> None:
@@ -54,7 +56,7 @@ def test_kinds_of_error_become_types() -> None:
 
 
 def test_cohesion_is_the_mean_similarity_to_the_centroid() -> None:
-    (whole,), _ = cluster(_diagnoses(*_ADDITION), hashing, make_clusterer("single"), max_share=1.0)
+    (whole,) = cluster(_diagnoses(*_ADDITION), embedder=hashing, clusterer=Single()).records
     vectors = hashing.embed(list(whole.keyphrases))
     assert np.asarray(whole.centroid) == pytest.approx(vectors.mean(0) / np.linalg.norm(vectors.mean(0)), abs=1e-5)
     assert whole.cohesion == pytest.approx(float((vectors @ np.asarray(whole.centroid)).mean()), abs=1e-4)
@@ -81,25 +83,21 @@ def test_order_of_diagnoses_does_not_matter() -> None:
     draw = random.Random(0)
     words = sorted({word for phrase in (*_ADDITION, *_DIVISION, *_UNITS, *_IGNORED) for word in phrase.split()})
     diagnoses = _diagnoses(*(" ".join(draw.sample(words, 3)) for _ in range(60)))
-    assert cluster(diagnoses, hashing, kmeans) == cluster(diagnoses[::-1], hashing, kmeans)
+    forwards = cluster(diagnoses, embedder=hashing, clusterer=kmeans)
+    assert forwards == cluster(diagnoses[::-1], embedder=hashing, clusterer=kmeans)
 
 
 def test_diagnoses_without_keyphrase_are_rejected() -> None:
     diagnoses = _diagnoses(*_ADDITION, (), (" ", "."))
-    types, rejected = cluster(diagnoses, hashing, kmeans)
-    assert [(item.source_id, item.reason) for item in rejected] == [
+    output = cluster(diagnoses, embedder=hashing, clusterer=kmeans)
+    assert (output.received, output.accepted) == (6, 4)
+    assert [(item.source_id, item.reason) for item in output.rejected] == [
         ("diagnosis-m4", "no_keyphrase"),
         ("diagnosis-m5", "no_keyphrase"),
     ]
-    assert {mistake for error_type in types for mistake in error_type.mistake_ids} == {"m0", "m1", "m2", "m3"}
-    assert cluster(diagnoses[4:], hashing, kmeans)[0] == []
-    assert cluster([], hashing, kmeans) == ([], [])
-
-
-def test_none_forms_no_types_but_still_accounts() -> None:
-    types, rejected = cluster(_diagnoses(*_ADDITION, ()), hashing, make_clusterer("none"))
-    assert types == []
-    assert len(rejected) == 1
+    assert {mistake for error_type in output.records for mistake in error_type.mistake_ids} == {"m0", "m1", "m2", "m3"}
+    assert cluster(diagnoses[4:], embedder=hashing, clusterer=kmeans).records == []
+    assert cluster([], embedder=hashing, clusterer=kmeans) == Output([], received=0, rejected=[], passed=0)
 
 
 def test_a_type_above_the_share_is_divided_by_distinct_mistakes() -> None:
@@ -108,11 +106,10 @@ def test_a_type_above_the_share_is_divided_by_distinct_mistakes() -> None:
         (f"incorrect addition of {a}", f"incorrect addition of {b}")
         for a, b in zip("abcdefghij", "klmnopqrst", strict=True)
     ]
-    two = make_clusterer("kmeans", min_types=2, max_types=2)
     diagnoses = _diagnoses(*phrases, *_DIVISION, *_DIVISION)
-    free, _ = cluster(diagnoses, hashing, two, max_share=1.0)
+    free = cluster(diagnoses, embedder=hashing, clusterer=KMeans(2, 2, max_share=1.0)).records
     assert free[0].size == 10
-    capped, _ = cluster(diagnoses, hashing, two, max_share=0.5)
+    capped = cluster(diagnoses, embedder=hashing, clusterer=KMeans(2, 2, max_share=0.5)).records
     assert len(capped) > 2
     assert max(error_type.size for error_type in capped) <= 9
     assert sum(len(error_type.keyphrases) for error_type in capped) == 24
@@ -125,21 +122,20 @@ def test_one_phrase_above_the_share_stays_whole_and_is_said(caplog: pytest.LogCa
     assert "holds 60 % of the mistakes" in caplog.text
 
 
-@pytest.mark.parametrize("share", [0.0, 1.5])
-def test_impossible_share(share: float) -> None:
-    with pytest.raises(UserError, match=f"max_share={share}"):
-        _types(_ADDITION, max_share=share)
-
-
 class _Reader:
-    """Stands for a clusterer that reads: it names its clusters itself."""
+    """Stands for a clusterer that reads: it names its clusters itself, and counts what it reads."""
 
     name = "reader"
+
+    def __init__(self, max_share: float) -> None:
+        self.max_share = max_share
+        self.numbers: dict[str, int] = {}
 
     def fingerprint(self) -> dict[str, object]:
         return {}
 
     def cluster(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
+        self.numbers["read"] = len(phrases)
         labels = tuple(int("division" in phrase) for phrase in phrases)
         return Clustering(labels, ("Sums", "Sums"), ("sums go wrong", "quotients go wrong"))
 
@@ -148,14 +144,16 @@ class _Reader:
 
 
 def test_names_of_a_clusterer_are_kept_and_made_distinct() -> None:
-    types, _ = cluster(_diagnoses(*_ADDITION, *_DIVISION), hashing, _Reader(), max_share=0.5)
+    output = cluster(_diagnoses(*_ADDITION, *_DIVISION), embedder=hashing, clusterer=_Reader(0.5))
+    types = output.records
+    assert output.numbers == {"read": 8}
     assert {error_type.description for error_type in types} == {"sums go wrong", "quotients go wrong"}
     assert types[0].name == "Sums"
     assert types[1].name != "Sums"
 
 
 def test_names_of_a_divided_cluster_are_not_kept() -> None:
-    types, _ = cluster(_diagnoses(*_ADDITION, "division error"), hashing, _Reader(), max_share=0.4)
+    types = cluster(_diagnoses(*_ADDITION, "division error"), embedder=hashing, clusterer=_Reader(0.4)).records
     assert {error_type.name for error_type in types} == {*_ADDITION, "Sums"}
 
 
@@ -209,15 +207,16 @@ def test_another_embedder_in_a_later_round_is_noticed() -> None:
             return hashing.embed(texts)[:, :7] + np.float32(0.1)
 
     with pytest.raises(ValueError, match="another embedder"):
-        cluster(_diagnoses(*_ADDITION), Short(), kmeans, previous=first, round=2)
+        cluster(_diagnoses(*_ADDITION), first, embedder=Short(), clusterer=kmeans, round=2)
 
 
 @pytest.mark.skipif(not _PHRASES.exists(), reason="needs shared/data/keyphrases")
-@pytest.mark.parametrize("kind", ["kmeans", "agglomerative"])
-def test_real_phrases(kind: str) -> None:
+@pytest.mark.parametrize("clusterer", [KMeans(min_types=4), Agglomerative(min_types=4)])
+def test_real_phrases(clusterer: Clusterer) -> None:
     phrases = [line.strip() for line in _PHRASES.read_text().splitlines() if line.strip()]
-    types, rejected = cluster(_diagnoses(*phrases), hashing, make_clusterer(kind))  # type: ignore[arg-type]
-    assert not rejected
+    output = cluster(_diagnoses(*phrases), embedder=hashing, clusterer=clusterer)
+    types = output.records
+    assert not output.rejected
     assert 4 <= len(types) <= 20
     assert types[0].size <= 0.4 * len(phrases)
     assert sum(error_type.size for error_type in types) == len(phrases)

@@ -63,11 +63,11 @@ def test_attempts_are_graded_and_problems_without_one_are_accounted_for(tmp_path
     answers = {"0 and 1?": "#### 1", "1 and 1?": "#### 5", "2 and 1?": "well", "3 and 1?": "2 ~", "4 and 1?": None}
     engine = ScriptedEngine(lambda query: answers[query.question])
     problems = [problem(number) for number in range(5)]
-    output = attempt(problems, engine, FORMATS.solve, Sampling(), style="gsm8k", scratch=tmp_path)
+    output = attempt(problems, engine, FORMATS, Sampling(), style="gsm8k", scratch=tmp_path)
     verdicts = [item.verdict for item in output.records]
     assert verdicts[:3] == [Verdict.CORRECT, Verdict.WRONG, Verdict.NO_ANSWER]
     assert [(item.source_id, item.reason) for item in output.rejected] == [(problems[4].id, "no_attempt")]
-    again = attempt(problems, engine, FORMATS.solve, Sampling(), style="gsm8k", scratch=tmp_path)
+    again = attempt(problems, engine, FORMATS, Sampling(), style="gsm8k", scratch=tmp_path)
     assert engine.asked == 5, "chunks in the scratch folder are not asked again"
     assert again.records == output.records
 
@@ -235,7 +235,7 @@ def test_selection_scores_each_candidate_as_a_demonstration_and_keeps_the_top_sh
         wrong,
         right,
         ScriptedEngine(answer),
-        FORMATS.one_shot,
+        FORMATS,
         Sampling(),
         keep=0.4,
         style="gsm8k",

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from sei.errors import UserError
+from sei.llm.settings import ApiSettings
 from sei.records import Problem, Verdict
 from sei.stages.attempt import attempt
 from sei.target.api import ApiEngine
 from sei.target.engine import Query, Sampling
-from sei.teacher.api.client import ApiSettings
 from tests.teacher.fault_server import Running
 
 WARM = Sampling(temperature=0.7, samples=3, max_new_tokens=64)
@@ -99,6 +99,19 @@ def test_stop_strings_cut_the_text(tmp_path: Path, server: Running) -> None:
     assert ask(tmp_path, server, [query(2)], Sampling(stop=("Work",))) == [[("", False)]]  # it ended before the limit
 
 
+class Plain:
+    """The question between tags, which the scripted server looks for; all of the output is graded."""
+
+    def fingerprint(self) -> dict[str, str]:
+        return {}
+
+    def solve(self, question: str) -> str:
+        return f"<question>\n{question}\n</question>"
+
+    def read_answer(self, output: str, grading: str) -> str:
+        return output
+
+
 def test_bad_answers_are_accounted_for_in_the_attempt_stage(tmp_path: Path, server: Running) -> None:
     problems = [
         Problem.make(question=f"What is {number}?", answer="-1", solution="#### -1", source="test")
@@ -113,7 +126,7 @@ def test_bad_answers_are_accounted_for_in_the_attempt_stage(tmp_path: Path, serv
         output = attempt(
             [problem],
             asked,
-            lambda question: f"<question>\n{question}\n</question>",
+            Plain(),
             Sampling(),
             style="gsm8k",
             scratch=scratch,

@@ -13,10 +13,10 @@ from sei.answers import grade_many
 from sei.data import arithmetic
 from sei.records import Verdict
 from sei.steps import split_steps
-from sei.target.formats import Formats, Style
+from sei.target.formats import Formats, PromptStyle
 
 DATA = Path(__file__).parents[2] / "../shared/data"
-STYLES = get_args(Style)
+STYLES = get_args(PromptStyle)
 GOLD = "2+3=<<2+3=5>>5\n5*2=<<5*2=10>>10\n#### 10"
 
 
@@ -111,12 +111,14 @@ def test_ablations_leave_their_part_out() -> None:
 
 
 def test_hashes_tell_data_sets_and_styles_apart() -> None:
-    every = [Formats(style, dataset).hashes() for style in STYLES for dataset in get_args(answers.Style)]
+    every = [
+        Formats(style, dataset).fingerprint()["prompts"] for style in STYLES for dataset in get_args(answers.Style)
+    ]
     assert len({json.dumps(each, sort_keys=True) for each in every}) == 7, "plain asks the same for every data set"
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_gsm8k_responses_are_graded_correct(style: Style) -> None:
+def test_gsm8k_responses_are_graded_correct(style: PromptStyle) -> None:
     formats = Formats(style)
     pairs = []
     for row in rows("gsm8k/train.jsonl")[::5]:
@@ -129,7 +131,7 @@ def test_gsm8k_responses_are_graded_correct(style: Style) -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_arithmetic_responses_are_graded_correct_and_plain_keeps_their_bytes(style: Style) -> None:
+def test_arithmetic_responses_are_graded_correct_and_plain_keeps_their_bytes(style: PromptStyle) -> None:
     problems = arithmetic.load(train=300, validation=10, test=10, seed=0).train
     written = [(Formats(style).solve_response(p.solution, p.answer), p.answer) for p in problems]
     all_correct(written, "gsm8k")
@@ -141,7 +143,7 @@ def test_arithmetic_responses_are_graded_correct_and_plain_keeps_their_bytes(sty
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_math_responses_are_graded_correct(style: Style) -> None:
+def test_math_responses_are_graded_correct(style: PromptStyle) -> None:
     formats = Formats(style, "math")
     pairs = []
     for row in rows("math500/test.jsonl"):
@@ -154,7 +156,7 @@ def test_math_responses_are_graded_correct(style: Style) -> None:
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("answer", ["C", "(C) garage", "(A) a $5$ note"])
-def test_choice_responses_are_graded_correct(style: Style, answer: str) -> None:
+def test_choice_responses_are_graded_correct(style: PromptStyle, answer: str) -> None:
     formats = Formats(style, "choice")
     solution = "A car is kept in a garage. (B) is for food.\nThe answer is (" + answer.strip("(")[0] + ")."
     pairs = [(formats.solve_response(text, answer), answer) for text in (solution, "No letter here.", "")]

@@ -14,7 +14,7 @@ from sei.errors import UserError
 from sei.records import Example, Rejected
 from sei.target import tiny
 from sei.target.engine import Query, Sampling
-from sei.target.hf import HFEngine
+from sei.target.generation import HFEngine
 from sei.target.load import (
     Memory,
     adapter_fingerprint,

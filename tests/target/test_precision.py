@@ -12,15 +12,17 @@ from unittest import mock
 import pytest
 import torch
 
-from sei.recipes.kit import Kit
-from sei.recipes.resources import Adapter
+from sei.lab import Lab
+from sei.recipes.common import finetune
+from sei.records import Example
+from sei.stages.finetune import finetune as finetune_stage
 from sei.target import precision
-from sei.target.hf import HFEngine
 from sei.target.precision import Choice, DeviceFacts, choose_dtype, choose_precision, cpu_flags, device_facts
 from sei.tracking.display import Display
 from sei.workspace import Workspace
 from tests.test_config import composed
 
+EXAMPLE = Example("e", "p", "r", "cot", ())
 AVX2 = frozenset({"avx", "avx2", "fma", "f16c"})
 AVX512 = AVX2 | {"avx512f", "avx512bw", "avx512_vnni"}
 BF16 = AVX512 | {"avx512_bf16"}
@@ -80,22 +82,26 @@ def test_deciding_for_a_processor_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def made(tmp_path: Path, *overrides: str) -> tuple[Kit, dict[str, Any]]:
-    """A kit, with what its training stage is keyed by, and as `loop` what the training gets."""
-    kit = Kit(composed("recipe=cot", *overrides), Workspace(tmp_path / "run", tmp_path / "cache"), Display())
+def made(tmp_path: Path, *overrides: str) -> tuple[Lab, dict[str, Any]]:
+    """A lab, with what its training stage is keyed by, and as `loop` what the training gets."""
+    config = composed("recipe=cot", *overrides)
+    lab = Lab(config, Workspace(tmp_path / "run", tmp_path / "cache"), Display())
     seen: dict[str, Any] = {}
 
-    def stage(name: str, record: type, run: Any, *, parameters: dict[str, Any], **_: Any) -> Any:
-        with mock.patch("sei.stages.finetune.finetune", lambda rows, path, settings, loop, **_: loop):
-            seen.update(parameters, loop=run(tmp_path))
-        return SimpleNamespace(files=tmp_path, numbers={"kept_steps": [], "steps": 1})
+    def artifact(stage: Any, rows: Any, *, name: str, round: int, **arguments: Any) -> Any:
+        assert stage is finetune_stage
+        seen.update(stage.call([EXAMPLE], **arguments).parameters)
 
-    with (
-        mock.patch.object(kit, "_stage", stage),
-        mock.patch("sei.target.load.adapter_fingerprint", return_value="adapter"),
-    ):
-        assert kit.finetune([]) == Adapter(tmp_path, "adapter")
-    return kit, seen
+        def trained(kind: str, folder: Path, model: str, rows: Any, settings: Any, loop: Any, *, say: Any) -> Any:
+            return {"loop": loop, "rejected": [], "resumed_from_step": 0}
+
+        with mock.patch("sei.training.job.train", trained):
+            seen["loop"] = stage([EXAMPLE], **arguments, scratch=tmp_path, say=print).numbers["loop"]
+        return SimpleNamespace(files=tmp_path, place="adapter", numbers={"kept_steps": [], "steps": 1})
+
+    with mock.patch.object(lab, "artifact", artifact):
+        assert finetune(lab, [EXAMPLE], config.recipe.training).path == tmp_path
+    return lab, seen
 
 
 @pytest.mark.parametrize(
@@ -119,12 +125,12 @@ def test_trainer_engine_and_cache_see_a_value_and_never_auto(
     dtype: str,
 ) -> None:
     monkeypatch.setattr(precision, "device_facts", lambda device: facts)
-    kit, seen = made(tmp_path, *overrides)
-    assert (seen["precision"], seen["dtype"]) == (wanted, dtype) == (seen["loop"].precision, seen["loop"].dtype)
-    engine = kit.engine(None)
-    assert isinstance(engine, HFEngine)
-    assert engine.fingerprint()["dtype"] == kit._engine_fingerprint(None)["dtype"] == dtype
-    assert {task: choice.value for task, choice in kit.precisions.items()} == {
+    lab, seen = made(tmp_path, *overrides)
+    keyed = (seen["trainer"]["precision"], seen["weights"]["dtype"])
+    assert keyed == (wanted, dtype) == (seen["loop"].precision, seen["loop"].dtype)
+    target = lab.target()
+    assert target._engine.fingerprint()["dtype"] == target.weights.dtype == dtype
+    assert {task: choice.value for task, choice in lab.precisions.items()} == {
         "training": wanted,
         "frozen_weights": dtype,
         "generation": dtype,
@@ -134,10 +140,12 @@ def test_trainer_engine_and_cache_see_a_value_and_never_auto(
 def test_training_and_generation_are_decided_where_each_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(precision, "device_facts", lambda device: FAST if device == "gpu" else SLOW)
     overrides = ("recipe=cot", "model.dtype=auto", "trainer.accelerator=gpu", "engine.device=cpu")
-    kit = Kit(composed(*overrides), Workspace(tmp_path / "run", tmp_path / "cache"), Display())
-    assert [choice.value for choice in kit.precisions.values()] == ["bf16-mixed", "bfloat16", "float32"]
+    lab = Lab(composed(*overrides), Workspace(tmp_path / "run", tmp_path / "cache"), Display())
+    assert [choice.value for choice in lab.precisions.values()] == ["bf16-mixed", "bfloat16", "float32"]
 
 
 def test_a_run_without_a_model_has_no_precision(tmp_path: Path) -> None:
-    kit = Kit(composed("trainer=none", "engine=recorded"), Workspace(tmp_path, tmp_path / "cache"), Display())
-    assert kit.precisions == {}
+    attempts = tmp_path / "attempts.jsonl"
+    attempts.write_text("")
+    config = composed("trainer=none", "engine=recorded", f"engine.path={attempts}")
+    assert Lab(config, Workspace(tmp_path, tmp_path / "cache"), Display()).precisions == {}

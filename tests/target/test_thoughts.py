@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sei.records import Template, Trace
-from sei.target.thoughts import ALL_RIGHT, Check, Style, Thoughts
+from sei.target.thoughts import ALL_RIGHT, Check, Thoughts
 from sei.templates import STYLES, Malformed, make_trace, one_line
 
 PLAIN = Thoughts("plain")
@@ -75,11 +77,11 @@ def test_malformed_checks_give_their_reason(old: str, new: str, reason: str) -> 
 
 
 @pytest.mark.parametrize("style", ["plain", "alpaca"])
-def test_prompts_hold_what_they_are_given(style: Style) -> None:
+def test_prompts_hold_what_they_are_given(style: Literal["plain", "alpaca"]) -> None:
     for template_style in STYLES:
         thoughts = Thoughts(style, template_style)
         assert "How many?" in thoughts.solve("How many?")
-        assert set(thoughts.hashes()) == {f"template_{template_style}", "check", "reflect"}
+        assert set(thoughts.fingerprint()["prompts"]) == {f"template_{template_style}", "check", "reflect"}
         assert thoughts.reflect("How many?", ["a", "b"]).endswith(thoughts.solve("How many?"))
         for prompt in (thoughts.check("How many?", ["a", "b"]), thoughts.reflect("How many?", ["a", "b"])):
             assert "How many?" in prompt

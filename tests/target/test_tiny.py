@@ -12,7 +12,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from sei.data import arithmetic
-from sei.target.hf import HFEngine
+from sei.target.generation import HFEngine
 from sei.target.tiny import WEIGHTS
 from sei.target.tiny.pretrain import (
     CORRECTION,

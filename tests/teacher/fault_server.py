@@ -102,7 +102,7 @@ def role_of(body: dict[str, Any]) -> str:
     if "Schema:\n" in prompt:
         fields = set(json.loads(prompt.split("Schema:\n")[-1])["properties"])
         by_field = {
-            "keyphrases": "diagnose", "steps": "correct", "problems": "synthesize", "equivalent": "judge",
+            "keyphrases": "diagnose", "steps": "correct", "problems": "synthesize",
             "faults": "inspect", "cause": "trace", "merges": "cluster_merge", "description": "name_type",
             "question": "evolve",
         }  # fmt: skip
@@ -191,7 +191,6 @@ def scripted(body: dict[str, Any], gold: dict[str, str]) -> str:
         "trace": {"step": step if steps else 0, "cause": "A slip.", "correction": "Do it right.",
                   "answer": answer},
         "inspect": {"correct": True, "faults": []},
-        "judge": {"reason": "Compared.", "equivalent": question == "" or seed % 2 == 0},
     }[role]  # fmt: skip
     return json.dumps(reply)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sei.clustering import make_embedder
+from sei.clustering.embedders import Hashing
 from sei.clustering.llm import Llm
 from sei.errors import UserError
+from sei.llm.settings import ApiSettings
 from sei.records import ErrorType
-from sei.teacher.api.client import ApiSettings
 from sei.teacher.api.teacher import ApiTeacher
+from sei.teacher.base import Place
 from sei.workspace import read_records
 from tests.teacher.fault_server import Running
 from tests.teacher.test_api_run import kept, wrong_attempts
@@ -36,11 +37,9 @@ def test_a_run_with_faults_forms_the_types_of_a_run_without(tmp_path: Path, kind
 
 
 def test_a_teacher_that_writes_is_needed() -> None:
-    from sei.config import validate
-
     with pytest.raises(UserError, match="clustering=llm asks a language model: add teacher=gpt-4o or teacher=local"):
-        validate(composed("clustering=llm"))
-    validate(composed("clustering=hybrid", "teacher=gpt-4o"))
+        composed("clustering=llm")
+    composed("clustering=hybrid", "teacher=gpt-4o")
 
 
 @pytest.mark.skipif(not PHRASES.exists(), reason="the shared data is not there")
@@ -51,15 +50,15 @@ def test_stable_under_batch_order(tmp_path: Path, rate: float) -> None:
 
     lines = PHRASES.read_text(encoding="utf-8").splitlines()
     phrases = sorted({line.strip().casefold(): line.strip() for line in lines if line.strip()}.values())
-    vectors = make_embedder("hashing").embed(phrases)
+    vectors = Hashing().embed(phrases)
     partitions = []
     faults = ["missing", "duplicates", "wrong_schema", "truncated_json"]
     with Running(rate=rate, faults=faults) as server:
         settings = ApiSettings(model="m", base_urls=(server.url,))
         folder = tmp_path / "run"
-        teacher = ApiTeacher.open(settings, dataset="gsm8k", store=tmp_path / "store.sqlite", run_folder=folder)
+        teacher = ApiTeacher(settings, Place("gsm8k", tmp_path / "store.sqlite", folder))
         for seed in range(3):
-            result = Llm(lambda: teacher).cluster(phrases, [1] * len(phrases), vectors, seed)
+            result = Llm().asking(teacher).cluster(phrases, [1] * len(phrases), vectors, seed)
             assert result.names is not None
             assert 4 <= len(result.names) <= 16
             partitions.append(result.labels)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from sei.answers import Style, grade
+from sei.llm.settings import ApiSettings
 from sei.records import Problem, Rejected, Verdict
 from sei.stages.evolve import evolve
-from sei.teacher.api.client import ApiSettings
 from sei.teacher.api.evolve import drafts_of, majority
 from sei.teacher.api.teacher import ApiTeacher
-from sei.teacher.base import Draft, Evolver
+from sei.teacher.base import Draft, Evolver, Place
 from tests.teacher.fault_server import Running, lamps
 
 SEEDS = [
@@ -54,7 +54,7 @@ def test_a_draft_has_the_first_solution_of_the_majority() -> None:
 
 def opened(server: Running, folder: Path) -> ApiTeacher:
     settings = ApiSettings(model="m", base_urls=(server.url,))
-    return ApiTeacher.open(settings, dataset="gsm8k", store=folder / "store.sqlite", run_folder=folder / "run")
+    return ApiTeacher(settings, Place("gsm8k", folder / "store.sqlite", folder / "run"))
 
 
 def test_evolved_problems_from_a_server(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
+from sei.llm.settings import ApiSettings
 from sei.records import Diagnosis, Mistake, Rejected
-from sei.teacher.api.client import ApiSettings
 from sei.teacher.api.teacher import ApiTeacher
-from sei.teacher.base import Draft, Seed, SynthesisRequest
+from sei.teacher.base import Draft, Place, Seed, SynthesisRequest
 from tests.teacher.fault_server import FAULTS, SEMANTIC, TRANSPORT, Running
 
 REASONS = {"truncated", "refused", "empty", "filtered", "malformed", "wrong_schema"}
@@ -47,7 +47,7 @@ def wishes(count: int) -> list[SynthesisRequest]:
 
 def teacher(url: str, folder: Path, **more: Any) -> ApiTeacher:
     settings = ApiSettings(**({"model": "m", "base_urls": (url,), "timeout_s": 1.0} | more))
-    return ApiTeacher.open(settings, dataset="gsm8k", store=folder / "store.sqlite", run_folder=folder / "run")
+    return ApiTeacher(settings, Place("gsm8k", folder / "store.sqlite", folder / "run"))
 
 
 def asked_after_success(store: Path, log: Sequence[tuple[int, str, str]]) -> list[str]:

@@ -12,7 +12,9 @@ import pytest
 from sei import arithmetic, prompts
 from sei.errors import UserError
 from sei.records import Diagnosis, Mistake, Problem
-from sei.teacher.api.roles import CorrectionReply, Limits, Roles, limits_with, read_template
+from sei.teacher.api.limits import Limits, limits_with
+from sei.teacher.api.replies import CorrectionReply
+from sei.teacher.api.roles import Roles, read_template
 from sei.teacher.api.structured import ParseError, parse
 from sei.teacher.base import Seed, SynthesisRequest
 from sei.teacher.review import Revision
@@ -60,12 +62,11 @@ def test_every_prompt_is_filled_completely() -> None:
             roles.trace(MISTAKE, gold=False),
             roles.inspect_trace(MISTAKE, TRACE),
             roles.inspect_template(problem, TEMPLATE),
-            roles.judge("2+3?", "5", "five", "p"),
         ]
         for job in jobs:
             assert "{{" not in job.request.text
             assert job.request.prompt_hash == prompts.load(job.request.prompt).hash
-    assert len({job.request.prompt for job in jobs}) == 15  # thirteen roles, trace and inspect in two forms
+    assert len({job.request.prompt for job in jobs}) == 14  # twelve roles, trace and inspect in two forms
 
 
 def test_what_the_teacher_may_see() -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from sei.ledger import read_ledger
+from sei.llm.account import BudgetExceeded
 from sei.run import run
-from sei.teacher.api.client import BudgetExceeded
 from tests.teacher.fault_server import Running
 from tests.test_config import composed
-from tests.test_run import SMALL, artifacts, gsm8k_row, recorded, small, write_jsonl
+from tests.test_run import artifacts, gsm8k_row, recorded, small, small_of, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,8 +33,8 @@ def wrong_attempts() -> list[dict[str, str]]:
 def kept(folder: Path) -> dict[str, bytes]:
     """A run's artifacts, less the note of problems that a spoiled reply held twice: others were asked for instead."""
     found = artifacts(folder)
-    rows = found["synthetic.rejected.jsonl"].splitlines()
-    found["synthetic.rejected.jsonl"] = b"\n".join(row for row in rows if json.loads(row)["reason"] != "duplicate")
+    name = next(path for path in found if path.endswith("-synthetic/rejected.jsonl"))
+    found[name] = b"\n".join(row for row in found[name].splitlines() if json.loads(row)["reason"] != "duplicate")
     return found
 
 
@@ -54,11 +54,11 @@ def test_faults_change_no_artifact_and_nothing_is_asked_twice(tmp_path: Path) ->
 
 
 def test_the_plan_shows_calls_and_dollars_and_asks_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    overrides = (*SMALL, *recorded(tmp_path, *wrong_attempts()), "teacher=gpt-4o", "dry_run=true")
+    overrides = (*small_of("sei"), *recorded(tmp_path, *wrong_attempts()), "teacher=gpt-4o", "dry_run=true")
     overrides = (*overrides, f"cache_dir={tmp_path / 'cache'}", "recipe.synthesis.budget=40")
     run(composed(*overrides), tmp_path / "run", overrides)
     printed = capsys.readouterr().out
-    assert "Teacher gpt-4o" in printed
+    assert "teacher gpt-4o" in printed
     assert "US dollars" in printed
     assert "Prompt of stage diagnoses, filled" in printed
     assert not (tmp_path / "run").exists()
@@ -126,7 +126,7 @@ def test_an_endpoint_that_dies_in_mid_run_changes_no_artifact(tmp_path: Path) ->
 
 
 def test_ctrl_c_saves_what_is_in_flight_and_the_same_command_asks_only_for_the_rest(tmp_path: Path) -> None:
-    overrides = (*SMALL, *many_wrong_attempts(tmp_path, 60), "teacher.max_concurrency=8", "logger=none")
+    overrides = (*small_of("sei"), *many_wrong_attempts(tmp_path, 60), "teacher.max_concurrency=8", "logger=none")
     with Running(latency_s=0.4) as server:
         command = [
             sys.executable, "train.py", *overrides, f"teacher.base_url={server.url}",

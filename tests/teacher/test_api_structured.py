@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from sei.teacher.api.roles import ProblemsReply, TypeNameReply
+from sei.teacher.api.replies import ProblemsReply, TypeNameReply
 from sei.teacher.api.structured import ParseError, find_object, mend_latex, parse, schema_text
 
 

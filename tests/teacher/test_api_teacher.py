@@ -13,13 +13,17 @@ import pytest
 
 from sei.errors import UserError
 from sei.ledger import Fixed, Ledger, Sum, notes, read_ledger
+from sei.llm.account import run_name
+from sei.llm.prices import Price, estimate_tokens
+from sei.llm.settings import ApiSettings
+from sei.llm.store import Store
 from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected, Trace
-from sei.teacher.api.client import ApiSettings
-from sei.teacher.api.prices import Price, estimate_tokens
-from sei.teacher.api.roles import LIMITS, Judgement, Roles, TypeName, limits_with
-from sei.teacher.api.store import Store
-from sei.teacher.api.teacher import ApiTeacher, estimate, run_name
-from sei.teacher.base import Draft, Teacher
+from sei.teacher.api.estimate import estimate
+from sei.teacher.api.limits import LIMITS, limits_with
+from sei.teacher.api.replies import TypeName
+from sei.teacher.api.roles import Roles
+from sei.teacher.api.teacher import ApiTeacher
+from sei.teacher.base import Draft, Place, Teacher
 from sei.teacher.review import Author, Inspection, Inspector, Revision
 from sei.templates import ThoughtTemplate
 from tests.teacher.fault_server import Running
@@ -36,7 +40,7 @@ def server() -> Iterator[Running]:
 
 def opened(server: Running, folder: Path) -> ApiTeacher:
     settings = ApiSettings(model="m", base_urls=(server.url,), price=PRICE)
-    return ApiTeacher.open(settings, dataset="gsm8k", store=folder / "store.sqlite", run_folder=folder / "run")
+    return ApiTeacher(settings, Place("gsm8k", folder / "store.sqlite", folder / "run"))
 
 
 def test_every_role_answers_in_order(server: Running, tmp_path: Path) -> None:
@@ -68,7 +72,6 @@ def test_every_role_answers_in_order(server: Running, tmp_path: Path) -> None:
     assert teacher.trace(three[:1], gold=False)[0].author == "student"
     assert as_inspector.inspect_templates([problem], [template]) == [Inspection(True, ())]
     assert as_inspector.inspect_traces(three[:1], [trace]) == [Inspection(True, ())]
-    assert isinstance(teacher.judge([("q", "1/2", "0.5")], ["a"])[0], Judgement)
     teacher.close()
 
 
@@ -118,9 +121,8 @@ def test_limits_reach_the_calls_the_fingerprint_and_the_estimate(tmp_path: Path)
     limits = {"diagnose": {"max_tokens": 77, "temperature": None, "mean_tokens_out": 5}}
     with Running(rate=1.0, faults=["length"]) as server:
         settings = ApiSettings(model="m", base_urls=(server.url,), price=PRICE)
-        teacher = ApiTeacher.open(
-            settings, dataset="gsm8k", store=tmp_path / "store.sqlite", run_folder=tmp_path / "run", limits=limits
-        )
+        place = Place("gsm8k", tmp_path / "store.sqlite", tmp_path / "run")
+        teacher = ApiTeacher(settings, place, limits)
         (result,) = teacher.diagnose(mistakes(1))
         requests = [json.loads(answer.request) for _, answer in teacher.client.store.used(teacher.client.run)]
         teacher.close()
@@ -129,10 +131,13 @@ def test_limits_reach_the_calls_the_fingerprint_and_the_estimate(tmp_path: Path)
         result.detail == "cut off at 77 tokens and again at twice as many; teacher.limits.diagnose.max_tokens sets more"
     )
     assert sorted((asked["max_tokens"], asked["temperature"]) for asked in requests) == [(77, None), (154, None)]
-    plain, changed = Roles("gsm8k"), Roles("gsm8k", limits_with(limits))
-    assert teacher.fingerprint() == ApiTeacher.describe("m", changed) != ApiTeacher.describe("m", plain)
-    only_the_guess = Roles("gsm8k", limits_with({"diagnose": {"mean_tokens_out": 5}}))
-    assert ApiTeacher.describe("m", only_the_guess) == ApiTeacher.describe("m", plain)
+    plain = ApiTeacher(ApiSettings(model="m"), place)
+    assert (
+        teacher.fingerprint() == ApiTeacher(ApiSettings(model="m"), place, limits).fingerprint() != plain.fingerprint()
+    )
+    only_the_guess = ApiTeacher(ApiSettings(model="m"), place, {"diagnose": {"mean_tokens_out": 5}})
+    assert only_the_guess.fingerprint() == plain.fingerprint()
+    changed = Roles("gsm8k", limits_with(limits))
     assert estimate([changed.diagnose(m) for m in mistakes(2)], settings, changed).tokens_out == 10
 
 
@@ -229,10 +234,10 @@ def test_the_ledger_sums_by_hand(server: Running, tmp_path: Path) -> None:
     assert ledger.fixed.usd_per_mistake == pytest.approx(ledger.total.used_usd / 2)
     assert ledger.fixed_by_type["type-0"].usd_per_mistake == pytest.approx(ledger.error_types["type-0"].used_usd)
 
-    second = ApiTeacher.open(
+    second = ApiTeacher(
         ApiSettings(model="m", base_urls=(server.url,), price=PRICE),
-        dataset="gsm8k", store=tmp_path / "store.sqlite", run_folder=tmp_path / "second",
-    )  # fmt: skip
+        Place("gsm8k", tmp_path / "store.sqlite", tmp_path / "second"),
+    )
     second.diagnose(mistakes(4))
     second.close()
     again = read_ledger(tmp_path / "second")

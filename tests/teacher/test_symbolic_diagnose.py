@@ -16,7 +16,8 @@ from sei.data.arithmetic.corrupt import corrupt
 from sei.data.arithmetic.generate import IN_DOMAIN, stories
 from sei.records import Diagnosis, Mistake, Rejected
 from sei.steps import join_steps, split_steps
-from sei.teacher.symbolic import KINDS, SymbolicTeacher
+from sei.teacher.symbolic import SymbolicTeacher
+from sei.teacher.symbolic.diagnose import KINDS
 
 ATTEMPTS = Path(__file__).parents[2] / "../shared/data/attempts/gsm8k_test_6b.jsonl"
 

@@ -87,7 +87,9 @@ def test_drafts_execute_and_are_grounded() -> None:
 
 def test_drafts_are_unlike_their_seeds_and_each_other() -> None:
     (results,) = SymbolicTeacher().synthesize([request(SEEDS, 15)])
-    questions = [result.question for result in results if isinstance(result, Draft)] + [seed.question for seed in SEEDS]
+    drafts = [result.question for result in results if isinstance(result, Draft)]
+    assert len(drafts) >= 12
+    questions = drafts + [seed.question for seed in SEEDS]
     for one, other in combinations(questions, 2):
         assert SimilarityFilter(0.7, [one]).check(other) is None
 
@@ -107,7 +109,8 @@ def test_numbers_stay_sensible() -> None:
         assert values is not None
         assert values[Fraction(100)] == 100  # the constant of a percentage
         assert 0 < values.get(Fraction(25), Fraction(25)) < 100
-        assert all(value.denominator == 1 and value > 0 for value in values.values() if value > 1)
+        assert min(values.values()) > 0
+        assert all(value.denominator == 1 for value in values.values() if value > 1)
         instance = sale.instantiate(values)
         assert instance is not None
         assert instance.answer == values[Fraction(240)]

@@ -78,8 +78,9 @@ def test_rates_count_the_gold_step_at_which_the_target_failed() -> None:
     diagnoses = [Diagnosis("d", "mistake-1", 2, "", (), ""), Diagnosis("e", "mistake-2", 3, "", (), "")]
     rates = step_rates([PROBLEM, PROBLEM], [MISTAKE, late], diagnoses)
     assert rates == {"subtract": (1, 2), "multiply": (1, 4)}  # of 6 steps 2 fail: a third on the whole
-    assert hard_kinds(rates, least=1) == {"subtract"}
-    assert hard_kinds(rates, least=3) == frozenset()
+    assert hard_kinds(rates) == frozenset()  # too few steps of any kind to judge
+    assert hard_kinds({"subtract": (5, 10), "multiply": (5, 20)}) == {"subtract"}
+    assert hard_kinds({"subtract": (5, 9), "multiply": (5, 21)}) == frozenset()
     assert hard_kinds({}) == frozenset()
 
 
@@ -172,7 +173,7 @@ def test_what_cannot_be_judged_is_rejected() -> None:
         assert result.reason == "gold_has_no_equations"
 
 
-def test_the_hard_kinds_decide_what_the_teacher_writes() -> None:
+def test_the_hard_kinds_are_in_the_teachers_fingerprint() -> None:
     assert SymbolicTeacher(["add"]).fingerprint() != SymbolicTeacher().fingerprint()
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from rich.console import Console
 
-from sei.recipes.results import Results
 from sei.records import ErrorType, Outcome, Verdict
+from sei.results import Results
 from sei.stages.evaluate import CheckpointScore
 from sei.target.precision import Choice
 from sei.tracking import report
 from sei.workspace import Artifact
+from tests.test_config import composed
 
 
 def rows(name: str, *votes: tuple[int, ...], family: bool = True, level: bool = False) -> list[Outcome]:
@@ -58,16 +58,7 @@ def results(**more: Any) -> Results:
 
 
 def collect(found: Results, *artifacts: Artifact[Any], select: str = "validation") -> dict[str, Any]:
-    config = OmegaConf.create(
-        {
-            "recipe": {"name": "correction"},
-            "seed": 0,
-            "model": {"name": "tiny"},
-            "data": {"kind": "gsm8k"},
-            "teacher": {"name": "symbolic"},
-            "eval": {"select": select},
-        }
-    )
+    config = composed("recipe=correction", f"eval.select={select}", "recipe.training.keep_every=1")
     return report.collect(
         config, found, artifacts, [], {"training": Choice("32-true", "it is so"), "generation": Choice("float32")}
     )

@@ -22,10 +22,12 @@ from sei.errors import UserError
 from sei.records import Example, Pair, Rejected
 from sei.stages.finetune import prefer
 from sei.target.load import adapter_fingerprint, load_target, load_tokenizer
+from sei.target.weights import Adapter, Weights
 from sei.training.losses import answer_logps
-from sei.training.module import Hyperparameters, PreferenceHyperparameters, PreferenceModule
+from sei.training.module import PreferenceModule
 from sei.training.pairs import attention_mask, encode_pair, encode_pairs, pair_batches
 from sei.training.run import Loop, train_dpo, train_sft
+from sei.training.settings import Hyperparameters, PreferenceHyperparameters, Trainer
 from tests.target.small import save_small, small_tokenizer
 
 DPO = PreferenceHyperparameters(learning_rate=5e-3, epochs=3, batch_examples=4, accumulation=2, max_tokens=64, beta=0.5)
@@ -245,9 +247,9 @@ def test_stage_accounts_for_every_pair_and_keeps_adapters(base: Path, adapter: P
     bad = Pair("equal", "12 and 13:", "25", "25", "thought", ())
     output = prefer(
         [*pairs(), bad],
-        str(base),
-        DPO,
-        Loop(adapter=adapter, accelerator="cpu", checkpoint_every=4, keep_every=4),
+        weights=Weights(str(base), "base", adapter=Adapter(adapter)),
+        hyperparameters=dataclasses.replace(DPO, keep_every=4),
+        trainer=Trainer(accelerator="cpu", precision="32-true", checkpoint_every=4),
         scratch=tmp_path,
         say=lambda text: None,
     )
@@ -262,9 +264,9 @@ def test_stage_accounts_for_every_pair_and_keeps_adapters(base: Path, adapter: P
 
 
 def test_nothing_to_train_on_is_named(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"of 1 pairs all were rejected \(max_tokens=64\): 1 no_preference\."):
+    with pytest.raises(UserError, match=r"1 of 1 pairs were rejected \(max_tokens=64\): 1 no_preference\."):
         train_dpo(base, tmp_path / "a", [Pair("p", "1", "2", "2", "step", ())], DPO, Loop(accelerator="cpu"))
-    with pytest.raises(UserError, match="there are none"):
+    with pytest.raises(UserError, match="there are no pairs"):
         train_dpo(base, tmp_path / "a", [], DPO, Loop(accelerator="cpu"))
     with pytest.raises(UserError, match="Give either tokens=100 or steps=2, not both"):
         train(base, tmp_path / "a", dataclasses.replace(DPO, tokens=100, steps=2))

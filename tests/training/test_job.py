@@ -1,7 +1,8 @@
-"""Training in processes of its own, on two CPU processes (gloo)."""
+"""Training in separate processes, on two CPU processes (gloo)."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -21,8 +22,8 @@ from sei.records import Example
 from sei.target.load import adapter_fingerprint
 from sei.training import job
 from sei.training.job import train
-from sei.training.module import Hyperparameters, PreferenceHyperparameters
 from sei.training.run import Loop
+from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 from tests.target.small import save_small
 from tests.training.test_dpo import pairs
 
@@ -58,12 +59,12 @@ def near(one: Path, other: Path) -> bool:
 def test_two_processes_give_what_one_gives_and_all_is_shown(kind: job.Kind, tmp_path: Path) -> None:
     base = save_small(tmp_path / "base", initializer_range=0.05)
     rows: list[Any] = [*(examples() if kind == "sft" else pairs())]
-    settings = SFT if kind == "sft" else DPO
+    settings = dataclasses.replace(SFT if kind == "sft" else DPO, keep_every=4)
     results, said, heard = {}, {}, {}
     for name, devices in (("one", 1), ("two", 2)):
         (tmp_path / name).mkdir()
         said[name], heard[name] = [], Heard()
-        loop = Loop(accelerator="cpu", devices=devices, keep_every=4, loggers=[heard[name]])
+        loop = Loop(accelerator="cpu", devices=devices, loggers=[heard[name]])
         results[name] = train(kind, tmp_path / name, str(base), rows, settings, loop, say=said[name].append)
     assert results["two"].pop("kept_steps") == results["one"].pop("kept_steps") == [4, 8]
     assert results["two"]["loss_curve"] == pytest.approx(results["one"]["loss_curve"], rel=1e-4)
@@ -71,7 +72,7 @@ def test_two_processes_give_what_one_gives_and_all_is_shown(kind: job.Kind, tmp_
         assert results["two"][key] == results["one"][key], key
     assert near(tmp_path / "one/adapter", tmp_path / "two/adapter")
     assert near(tmp_path / "one/adapter/steps/000004", tmp_path / "two/adapter/steps/000004")
-    assert said["two"] == ["training on 2 devices, in processes of its own", *said["one"]]
+    assert said["two"] == ["training on 2 devices, in separate processes", *said["one"]]
     assert [step for step, _ in heard["two"].metrics] == [step for step, _ in heard["one"].metrics] == list(range(8))
     for (_, one), (_, two) in zip(heard["one"].metrics, heard["two"].metrics, strict=True):
         assert two == pytest.approx(one, abs=1e-3)
@@ -143,7 +144,7 @@ def test_a_second_training_in_one_folder_is_refused(tmp_path: Path, monkeypatch:
     order(tmp_path / "scratch", monkeypatch)
     with (
         FileLock(tmp_path / "scratch" / "job.lock"),
-        pytest.raises(UserError, match="another training is at work here"),
+        pytest.raises(UserError, match="another training is using this folder"),
     ):
         job.main(tmp_path / "scratch", os.getppid())
 

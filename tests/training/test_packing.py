@@ -100,7 +100,7 @@ def test_draw_repeats_whole_epochs_in_new_order_and_depends_on_seed() -> None:
 
 
 def test_draw_refuses_a_budget_below_one_example() -> None:
-    with pytest.raises(UserError, match=r"budget of 4 training tokens is less than one example \(5 tokens\)"):
+    with pytest.raises(UserError, match=r"budget of 4 training tokens is too small for one example of 5 tokens"):
         draw([made(5)], seed=0, tokens=4)
 
 

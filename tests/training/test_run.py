@@ -14,11 +14,12 @@ from safetensors.torch import load_file
 from sei.errors import UserError
 from sei.records import Example
 from sei.target.engine import Query, Sampling
-from sei.target.hf import HFEngine
+from sei.target.generation import HFEngine
 from sei.target.load import adapter_fingerprint, is_whole_model
-from sei.training.module import Hyperparameters, StepLoader
+from sei.training.module import StepLoader
 from sei.training.packing import Encoded, micro_batches
 from sei.training.run import Loop, device_count, newest_checkpoint, train_sft
+from sei.training.settings import Hyperparameters
 from tests.target.small import save_small
 
 LORA = Hyperparameters(
@@ -107,7 +108,7 @@ def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(base: Path, t
     short = dataclasses.replace(LORA, epochs=1)
     train(base, tmp_path / "one", short)
     train(base, tmp_path / "two", short)
-    train(base, tmp_path / "three", dataclasses.replace(short, seed=1))
+    train(base, tmp_path / "three", short, seed=1)
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
     assert not same(weights(tmp_path / "one"), weights(tmp_path / "three"))
     assert adapter_fingerprint(tmp_path / "one") == adapter_fingerprint(tmp_path / "two")
@@ -151,7 +152,7 @@ def test_checkpoint_holds_trained_weights_alone_and_a_damaged_one_is_passed_over
     assert state
     assert all(".lora_" in name for name in state)
     newest.write_bytes(newest.read_bytes()[:2000])
-    with pytest.warns(UserWarning, match="damaged checkpoint passed over"):
+    with pytest.warns(UserWarning, match="damaged checkpoint skipped"):
         result = train(base, tmp_path / "adapter", **more)
     assert result["resumed_from_step"] == 2
 
@@ -180,13 +181,13 @@ def test_full_fine_tuning_gives_a_whole_model_that_the_engine_takes(base: Path, 
     tuned = HFEngine(base, tmp_path / "model", device="cpu").complete(query, sampling)
     assert tuned[0][0].text == HFEngine(tmp_path / "model", device="cpu").complete(query, sampling)[0][0].text
     assert tuned[0][0].text != HFEngine(base, device="cpu").complete(query, sampling)[0][0].text
-    with pytest.raises(UserError, match="trained with another method than method=lora"):
+    with pytest.raises(UserError, match="was not trained with method=lora"):
         train(base, tmp_path / "other", adapter=tmp_path / "model")
 
 
 def test_qlora_trains_on_cpu(base: Path, tmp_path: Path) -> None:
-    settings = dataclasses.replace(LORA, quantization="nf4", gradient_checkpointing=True)
-    result = train(base, tmp_path / "adapter", settings)
+    settings = dataclasses.replace(LORA, gradient_checkpointing=True)
+    result = train(base, tmp_path / "adapter", settings, quantization="nf4")
     assert result["final_loss"] < result["first_loss"] - 0.5
     assert all(tensor.dtype == torch.float32 for tensor in weights(tmp_path / "adapter").values())
     engine = HFEngine(base, tmp_path / "adapter", device="cpu", quantization="nf4")
@@ -208,14 +209,14 @@ def test_token_budget_is_kept(base: Path, tmp_path: Path) -> None:
 
 
 def test_bad_input_is_named(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"of 16 examples all were rejected \(max_tokens=8\): 16 too_long"):
+    with pytest.raises(UserError, match=r"16 of 16 examples were rejected \(max_tokens=8\): 16 too_long"):
         train(base, tmp_path / "a", dataclasses.replace(LORA, max_tokens=8))
     with pytest.raises(UserError, match=r"target_modules=\['wrong'\] do not fit"):
         train(base, tmp_path / "b", dataclasses.replace(LORA, target_modules=("wrong",)))
-    with pytest.raises(UserError, match="optimizer=paged_adamw_32bit pages memory of a GPU"):
+    with pytest.raises(UserError, match="optimizer=paged_adamw_32bit pages the memory of a GPU"):
         train(base, tmp_path / "c", dataclasses.replace(LORA, optimizer="paged_adamw_32bit"))
     with pytest.raises(UserError, match="method=full cannot train quantized weights"):
-        train(base, tmp_path / "d", dataclasses.replace(LORA, method="full", quantization="nf4"))
+        train(base, tmp_path / "d", dataclasses.replace(LORA, method="full"), quantization="nf4")
 
 
 def test_full_disk_and_unusable_folder_are_named(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +229,7 @@ def test_full_disk_and_unusable_folder_are_named(base: Path, tmp_path: Path, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("torch.save", full)
-    with pytest.raises(UserError, match=r"No space left on device.*goes on from the newest checkpoint"):
+    with pytest.raises(UserError, match=r"No space left on device.*resumes from the newest checkpoint"):
         train(base, tmp_path / "adapter", short, checkpoints=tmp_path / "checkpoints", checkpoint_every=1)
 
 
@@ -285,7 +286,7 @@ def test_automatic_accumulation_keeps_micro_batches_small_and_the_result(base: P
 
 def test_kept_adapters_are_what_shorter_trainings_end_with(base: Path, tmp_path: Path) -> None:
     constant = dataclasses.replace(LORA, schedule="constant", warmup=0.0)
-    result = train(base, tmp_path / "long", dataclasses.replace(constant, steps=8), keep_every=3)
+    result = train(base, tmp_path / "long", dataclasses.replace(constant, steps=8, keep_every=3))
     assert result["kept_steps"] == [3, 6]
     kept = tmp_path / "long" / "steps"
     assert sorted(path.name for path in kept.iterdir()) == ["000003", "000006"]
@@ -299,14 +300,15 @@ def test_kept_adapters_are_what_shorter_trainings_end_with(base: Path, tmp_path:
 
 
 def test_kept_adapters_survive_an_interruption(base: Path, tmp_path: Path) -> None:
-    train(base, tmp_path / "whole", keep_every=2)
-    more: dict[str, Any] = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every": 3, "keep_every": 2}
+    keeping = dataclasses.replace(LORA, keep_every=2)
+    train(base, tmp_path / "whole", keeping)
+    more: dict[str, Any] = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every": 3}
     with pytest.raises(RuntimeError, match="crash"):
-        train(base, tmp_path / "resumed", callbacks=[StopAt(9)], **more)
+        train(base, tmp_path / "resumed", keeping, callbacks=[StopAt(9)], **more)
     # Kept after the last checkpoint (step 6), so it is written again.
     [kept] = (tmp_path / "checkpoints").glob("*/kept")
     (kept / "000008" / "adapter_model.safetensors").write_bytes(b"")
-    assert train(base, tmp_path / "resumed", **more)["resumed_from_step"] == 6
+    assert train(base, tmp_path / "resumed", keeping, **more)["resumed_from_step"] == 6
     names = [f"{step:06d}" for step in range(2, 13, 2)]
     assert sorted(path.name for path in (tmp_path / "resumed" / "steps").iterdir()) == names
     for name in names:

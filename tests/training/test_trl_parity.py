@@ -19,10 +19,10 @@ from sei.data.arithmetic.generate import pretraining_stories
 from sei.records import Example, Pair
 from sei.target.load import load_adapter, load_model, load_tokenizer
 from sei.target.tiny import WEIGHTS
-from sei.training.module import Hyperparameters, PreferenceHyperparameters
 from sei.training.packing import draw
 from sei.training.pairs import encode_pairs
 from sei.training.run import Loop, train_dpo, train_sft
+from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ def test_loss_gradient_and_weights_equal_trl(kind: Any, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(WEIGHTS)
     encoded, rejected = encode_pairs(pairs(), tokenizer, settings.max_tokens)
     assert not rejected
-    order = [one.number for one in draw(encoded, seed=settings.seed, epochs=1)]
+    order = [one.number for one in draw(encoded, seed=loop.seed, epochs=1)]
     rows = [pairs()[number] for number in order]
 
     gradients: list[dict[str, torch.Tensor]] = []

@@ -1,6 +1,6 @@
 """The arithmetic world: procedural grade-school word problems in GSM8K's format.
 
-Place in the flow: `data=arithmetic` loads its splits here, and the embedded target (`sei.target.tiny`) was pretrained
+Place in the flow: `data=arithmetic` is `Arithmetic`, and the embedded target (`sei.target.tiny`) was pretrained
 on its stream. The stream and every split are disjoint by content: the equations of a problem decide where it belongs,
 so the same sum under other names never appears in two of them.
 
@@ -14,5 +14,6 @@ from __future__ import annotations
 
 from sei.data.arithmetic.families import FAMILIES
 from sei.data.arithmetic.generate import load, pretraining_problems, pretraining_stories
+from sei.data.arithmetic.world import Arithmetic
 
-__all__ = ["FAMILIES", "load", "pretraining_problems", "pretraining_stories"]
+__all__ = ["FAMILIES", "Arithmetic", "load", "pretraining_problems", "pretraining_stories"]

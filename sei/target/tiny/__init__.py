@@ -1,7 +1,7 @@
 """The embedded target: a LLaMA of 0.7M parameters, pretrained by this framework on the arithmetic world.
 
-Place in the flow: `model=tiny` loads the folder `WEIGHTS` as it would any Hugging Face model; `python -m
-sei.target.tiny.pretrain --out DIR` made it. `weights/pretraining.json` records how.
+Place in the flow: `model=tiny` loads the folder `WEIGHTS` like any Hugging Face model. `python -m
+sei.target.tiny.pretrain --out DIR` made it; `weights/pretraining.json` records how.
 
 Example::
 

@@ -1,13 +1,13 @@
 """Pretrain the embedded target: `python -m sei.target.tiny.pretrain --out DIR`.
 
-Place in the flow: run once by us, and by anyone who doubts the shipped weights. Trains the tokenizer and a LLaMA of
-0.7M parameters on the arithmetic world's pretraining stream, in the very formats that recipes use later: solving
-without and with one demonstration, solving by a thought template, checking a solution, and correcting a wrong one.
+Place in the flow: run once by us, and by anyone who wants to check the shipped weights. Trains the tokenizer and a LLaMA of
+0.7M parameters on the arithmetic world's pretraining stream, in the same formats that recipes use later: solving
+with and without a demonstration, solving with a thought template, checking a solution, and correcting a wrong one.
 Writes a Hugging Face folder (config, tokenizer, safetensors) with `pretraining.json`: the settings, the seconds, and
 the measured accuracies.
 
-With the same seed and number of threads the same kind of CPU gives the same weights; another kind adds up its matrix
-products in another order, so there only the accuracies agree.
+With the same seed and number of threads the same kind of CPU gives the same weights; another kind sums its matrix
+products in another order, so only the accuracies agree there.
 
 Example::
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from sei.target.hf import HFEngine
+    from sei.target.generation import HFEngine
 
 FORMATS = Formats("plain")
 THOUGHTS = Thoughts("plain", "xml")
@@ -72,11 +72,11 @@ class Settings:
     weight_decay: float = 0.05
     drill_share: float = 0.2
     one_shot_share: float = 0.1
-    same_family_share: float = 0.6  # of the demonstrations; the others are of any family
+    same_family_share: float = 0.6  # of the demonstrations; the others are from any family
     correction_share: float = 0.1
     template_share: float = 0.15
     check_share: float = 0.1
-    threads: int = 1  # two gain little at this size, and lose much where other processes want the cores
+    threads: int = 1  # two gain little at this size, and lose a lot if other processes use the cores
 
 
 def rows(settings: Settings) -> Iterator[Row]:
@@ -113,7 +113,7 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 
 def drill_row(rng: random.Random) -> Row:
-    """Four bare calculations, so that what the target gets wrong later is the reasoning more than the sums."""
+    """Four bare calculations, so that later the target gets the reasoning wrong rather than the sums."""
     steps = tuple(drill_step(rng) for _ in range(4))
     question = f"What is {steps[0].expression}, {steps[1].expression}, {steps[2].expression} and {steps[3].expression}?"
     drill = Story("drill", question, steps, tuple(step.result() or 0 for step in steps))
@@ -145,7 +145,7 @@ def correction_row(story: Story, rng: random.Random) -> Row:
 
 
 def template_row(story: Story, rng: random.Random) -> Row:
-    """A thought template, as the symbolic teacher writes it where it takes any kinds of steps for hard."""
+    """A thought template, as the symbolic teacher writes it when it considers some kinds of steps hard."""
     hard = rng.sample(KINDS, rng.randint(0, len(KINDS)))
     written = template(story.problem("train"), hard)
     if isinstance(written, Rejected):
@@ -164,9 +164,9 @@ def check_row(story: Story, rng: random.Random) -> Row:
 
 
 def batches(settings: Settings, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless (inputs, labels), each [rows, length] int64: rows of like length, padded on the right, no packing leaks.
+    """Endless (inputs, labels), each [rows, length] int64: rows of similar length, padded on the right, not packed.
 
-    Labels hold the response and its end token, everything else is IGNORED.
+    Labels are the response and its end token; everything else is IGNORED.
     """
     import torch
 
@@ -212,7 +212,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    model.set_attn_implementation("eager")  # at these lengths faster on a CPU than the fused kernel
+    model.set_attn_implementation("eager")  # at these lengths it is faster on a CPU than the fused kernel
     return model
 
 
@@ -260,7 +260,7 @@ def accuracy(engine: HFEngine, problems: Sequence[Problem], prompts: Sequence[st
 
 
 def templates(engine: HFEngine, problems: Sequence[Problem]) -> list[bool]:
-    """Whether the answer of the template that is written for each problem is the problem's answer."""
+    """Whether the answer in the template that the target writes for each problem is the problem's answer."""
     queries = [Query(THOUGHTS.solve(problem.question), problem.question) for problem in problems]
     return [
         answers.grade(THOUGHTS.read_answer(only.text), problem.answer) == Verdict.CORRECT
@@ -269,8 +269,8 @@ def templates(engine: HFEngine, problems: Sequence[Problem]) -> list[bool]:
 
 
 def corrections(engine: HFEngine, size: int) -> dict[str, float]:
-    """What becomes of corrupted solutions of test problems: shares that are well formed, that name the wrong step,
-    and that reach the right answer."""
+    """How the target corrects corrupted solutions of test problems: the shares that are well formed, that name the wrong
+    step, and that reach the right answer."""
     rng = random.Random(0)
     told = list(itertools.islice(stories(IN_DOMAIN, "test", "corrections"), size))
     wrongs = [corrupt(story, rng) for story in told]
@@ -294,8 +294,8 @@ def corrections(engine: HFEngine, size: int) -> dict[str, float]:
 
 
 def checks(engine: HFEngine, size: int) -> dict[str, float]:
-    """What becomes of checks of test problems' solutions: right ones that are found right, corrupted ones whose wrong step
-    is named and whose correction reaches the answer."""
+    """How the target checks solutions of test problems: the share of right ones that it calls right, and of corrupted ones
+    whose wrong step it names and whose correction reaches the answer."""
     rng = random.Random(0)
     told = list(itertools.islice(stories(IN_DOMAIN, "test", "checks"), size))
     wrongs = [corrupt(story, rng) for story in told]
@@ -315,7 +315,7 @@ def checks(engine: HFEngine, size: int) -> dict[str, float]:
 
 
 def measure(engine: HFEngine, size: int = 1000) -> dict[str, Any]:
-    """Accuracies on the test splits of seed 0, by family, and how demonstrations change the one in domain."""
+    """Accuracies on the test splits of seed 0, by family, and the one in domain with demonstrations."""
     splits = arithmetic.load(train=2 * size, validation=0, test=size, seed=0)
     report: dict[str, Any] = {"problems": size}
     for name, problems in splits.tests.items():
@@ -357,7 +357,7 @@ def pretrain(settings: Settings, out: Path) -> dict[str, Any]:
     import torch
     import transformers
 
-    from sei.target.hf import HFEngine
+    from sei.target.generation import HFEngine
 
     out.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()

@@ -1,8 +1,8 @@
-"""The embedded target's tokenizer: byte-level BPE that reads arithmetic in units.
+"""The embedded target's tokenizer: byte-level BPE with tokens suited to arithmetic.
 
-Place in the flow: `pretrain.py` trains it on pretraining text and saves it beside the weights. Numbers are split in
-right-aligned chunks of two digits (1234 -> 12 34, 144 -> 1 44), each a token of its own, because with single digits the
-trial's target reached 0.29 instead of 0.51; ` <<`, `>>` and `#### ` are units.
+Place in the flow: `pretrain.py` trains it on pretraining text and saves it beside the weights. Numbers are split into
+right-aligned chunks of two digits (1234 -> 12 34, 144 -> 1 44), each a token of its own, because with single digits a
+trial target reached an accuracy of 0.29 instead of 0.51. ` <<`, `>>` and `#### ` are tokens too.
 
 Example::
 
@@ -26,7 +26,7 @@ _CHUNKS = r"\d{1,2}(?=(?:\d{2})*(?!\d))"
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of `VOCABULARY` tokens trained on the texts. It adds no tokens of its own to what it encodes."""
+    """A tokenizer of `VOCABULARY` tokens trained on the texts. It adds no special tokens to what it encodes."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -44,7 +44,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # The units are added below; without this, merges would be spent on them.
+    # The units are added below; otherwise merges would be spent on them.
     corpus = [re.sub("|".join(UNITS), "\n", text) for text in texts]
     # Each two-digit chunk must become one token, however rare it is in the texts: merges go by frequency.
     every_chunk = [f"{number:02d}" for number in range(100)] * (len(corpus) // 10 + 1)

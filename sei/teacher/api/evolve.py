@@ -62,6 +62,6 @@ def majority(texts: Sequence[str], style: Style, samples: int) -> tuple[int, str
     if not answers:
         return "not_solved"
     for index, answer in answers:
-        if 2 * sum(equivalent_many([(answer, other) for _, other in answers], style, workers=1)) > samples:
+        if 2 * sum(equivalent_many([(answer, other) for _, other in answers], style)) > samples:
             return index, answer
     return "no_majority"

@@ -18,202 +18,39 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ValidationError
 
 from sei import prompts, templates
-from sei.errors import UserError
+from sei.answers import Style
+from sei.llm.request import Request, user
 from sei.records import Correction, Diagnosis, Mistake, Problem, Trace, content_id
 from sei.steps import join_steps, number_steps, split_steps
-from sei.teacher.api.client import Request, user
+from sei.teacher.api.limits import LIMITS, Limits, RoleName
+from sei.teacher.api.replies import (
+    CorrectionReply,
+    DiagnosisReply,
+    GroupMerge,
+    GroupsReply,
+    InspectionReply,
+    LooseProblemsReply,
+    MergesReply,
+    PhraseGroup,
+    ProblemItem,
+    ProblemsReply,
+    QuestionReply,
+    TraceReply,
+    TypeName,
+    TypeNameReply,
+)
 from sei.teacher.api.structured import ParseError, parse, schema_text
 from sei.teacher.base import Draft, Seed, SynthesisRequest
 from sei.teacher.review import Inspection, Revision
 from sei.templates import Malformed, ThoughtTemplate, make_trace
 
-Dataset = Literal["gsm8k", "math", "choice"]
-RoleName = Literal[
-    "solve",
-    "diagnose",
-    "correct",
-    "evolve",
-    "synthesize",
-    "cluster_seed",
-    "cluster_extend",
-    "cluster_merge",
-    "name_type",
-    "template",
-    "trace",
-    "inspect",
-    "judge",
-]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of one role's calls. `mean_tokens_out` is the dry run's guess until answers of the prompt are stored."""
-
-    max_tokens: int
-    temperature: float | None
-    mean_tokens_out: int
-
-
-# Ours. Temperature 0 where one answer is right, 0.8 where variety is wanted; a synthesize reply holds 20 problems of
-# about 200 tokens. The means are the lengths of such replies as we would write them, replaced by what the store knows.
-# In the order of the flow, in which the ledger shows them.
-LIMITS: dict[RoleName, Limits] = {
-    "solve": Limits(1024, 0.0, 250),
-    "diagnose": Limits(512, 0.0, 90),
-    "correct": Limits(1024, 0.0, 180),
-    "evolve": Limits(512, 0.8, 100),
-    "cluster_seed": Limits(8192, 0.0, 2200),  # copies about 100 phrases of 15 tokens
-    "cluster_extend": Limits(8192, 0.0, 2200),
-    "cluster_merge": Limits(2048, 0.0, 300),
-    "name_type": Limits(512, 0.0, 90),
-    "synthesize": Limits(8192, 0.8, 4000),
-    "template": Limits(2048, 0.0, 500),
-    "trace": Limits(1024, 0.0, 200),
-    "inspect": Limits(1024, 0.0, 80),
-    "judge": Limits(256, 0.0, 40),
-}
-
-
-def limits_with(overrides: Mapping[str, Mapping[str, Any]]) -> dict[RoleName, Limits]:
-    """`LIMITS` with some fields of some roles replaced (`teacher.limits`). Raises UserError naming what is wrong."""
-    limits = dict(LIMITS)
-    known = {field.name for field in dataclasses.fields(Limits)}
-    for role, fields in overrides.items():
-        if role not in limits or not set(fields) <= known:
-            raise UserError(
-                f"teacher.limits.{role}={dict(fields)}: a role is one of {', '.join(limits)}; "
-                f"its fields are {', '.join(sorted(known))}"
-            )
-        for name, value in fields.items():
-            free = name == "temperature" and value is None
-            kind = (int, float) if name == "temperature" else int
-            least = 0 if name == "temperature" else 1
-            if not free and (not isinstance(value, kind) or isinstance(value, bool) or value < least):
-                expected = "a number from 0, or null (not sent)" if name == "temperature" else "a whole number from 1"
-                raise UserError(f"teacher.limits.{role}.{name}={value}: needs {expected}")
-        limits[role] = dataclasses.replace(limits[role], **fields)
-    return limits
-
-
-# Replies, as the schema demands them
-
-
-class _Reply(BaseModel):
-    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
-
-
-class DiagnosisReply(_Reply):
-    step: int
-    reason: str
-    kind: str
-    keyphrases: list[str]
-
-
-class CorrectionReply(_Reply):
-    step: int
-    explanation: str
-    steps: list[str]
-    answer: str
-
-
-class QuestionReply(_Reply):
-    question: str
-
-
-class ProblemItem(_Reply):
-    question: str
-    solution: str
-    answer: str
-
-
-class ProblemsReply(_Reply):
-    """What the schema demands of a synthesize reply; items are checked one by one, see `_LooseProblemsReply`."""
-
-    problems: list[ProblemItem]
-
-
-class _LooseProblemsReply(_Reply):
-    """One bad item of twenty must not cost the other nineteen."""
-
-    problems: list[Any]
-
-
-class TypeNameReply(_Reply):
-    name: str
-    description: str
-
-
-class GroupItem(TypeNameReply):
-    phrases: list[str]
-
-
-class GroupsReply(_Reply):
-    groups: list[GroupItem]
-
-
-class MergeItem(TypeNameReply):
-    names: list[str]
-
-
-class MergesReply(_Reply):
-    merges: list[MergeItem]
-
-
-class TraceReply(_Reply):
-    step: int
-    cause: str
-    correction: str
-    answer: str
-
-
-class InspectionReply(_Reply):
-    correct: bool
-    faults: list[str] = Field(default_factory=list)
-
-
-class JudgementReply(_Reply):
-    reason: str
-    equivalent: bool
-
-
-# What replies become, where `sei.records` has no noun for it
-
-
-@dataclass(frozen=True)
-class TypeName:
-    """A name and description for an error type."""
-
-    name: str
-    description: str
-
-
-@dataclass(frozen=True)
-class PhraseGroup(TypeName):
-    """An error type as a clustering reply has it. Its phrases are the reply's, not yet checked against the list."""
-
-    phrases: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class GroupMerge(TypeName):
-    """Error types, by name, that are one; name and description are for the joined type."""
-
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Whether an answer means the same as the gold answer."""
-
-    equivalent: bool
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -235,24 +72,20 @@ class Job(Generic[T_co]):
 
 @dataclass(frozen=True)
 class Roles:
-    """Fills prompts. `dataset` decides the answer's format and the worked examples."""
+    """Fills prompts. `style` decides the answer's format and the worked examples."""
 
-    dataset: Dataset
+    style: Style
     limits: Mapping[RoleName, Limits] = dataclasses.field(default_factory=lambda: LIMITS)
 
-    def __post_init__(self) -> None:
-        if self.dataset not in get_args(Dataset):
-            raise UserError(f"teacher.dataset={self.dataset}: the prompts know {', '.join(get_args(Dataset))}")
-
     def solve(self, question: str, source_id: str, sample: int = 0, temperature: float | None = None) -> Job[str]:
-        """A solution in the dataset's format. `temperature` replaces the role's where several samples are wanted."""
+        """A solution in the style's format. `temperature` replaces the role's where several samples are wanted."""
         job = self._job("solve", "solve", source_id, str.strip, None, sample, question=question, **self._format())
         if temperature is None:
             return job
         return dataclasses.replace(job, request=dataclasses.replace(job.request, temperature=temperature))
 
     def diagnose(self, mistake: Mistake) -> Job[Diagnosis]:
-        steps = split_steps(mistake.output, self.dataset)[0]
+        steps = split_steps(mistake.output, self.style)[0]
 
         def read(text: str) -> Diagnosis:
             reply = parse(text, DiagnosisReply)
@@ -265,13 +98,13 @@ class Roles:
         values = {
             "question": mistake.question,
             "gold_solution": mistake.gold_solution,
-            "steps": _numbered(mistake, self.dataset),
+            "steps": _numbered(mistake, self.style),
         }
         return self._job("diagnose", "diagnose", mistake.id, read, DiagnosisReply, **values)
 
     def correct(self, mistake: Mistake, diagnosis: Diagnosis | None = None) -> Job[Correction]:
         """A correction as in LeMa: without the gold solution. A diagnosis that names a step is passed on as a remark."""
-        own_steps = split_steps(mistake.output, self.dataset)[0]
+        own_steps = split_steps(mistake.output, self.style)[0]
         hint = ""
         if diagnosis is not None and diagnosis.step > 0 and diagnosis.explanation:
             remark = {"step": str(diagnosis.step), "explanation": diagnosis.explanation}
@@ -290,8 +123,8 @@ class Roles:
             parts = (mistake.id, reply.step, reply.explanation.strip(), steps, solution, answer)
             return Correction(content_id("correction", *parts), *parts)
 
-        values = {"question": mistake.question, "steps": _numbered(mistake, self.dataset), "hint": hint}
-        return self._job("correct", f"correct/{self.dataset}", mistake.id, read, CorrectionReply, **values)
+        values = {"question": mistake.question, "steps": _numbered(mistake, self.style), "hint": hint}
+        return self._job("correct", f"correct/{self.style}", mistake.id, read, CorrectionReply, **values)
 
     def evolve(self, question: str, source_id: str, sample: int = 0) -> Job[str]:
         """A harder question from an old one, without an answer (LeMa takes the majority of three solutions)."""
@@ -310,7 +143,7 @@ class Roles:
         examples = [_example(number, seed) for number, seed in enumerate((*wish.mistakes, *wish.synthesized), start=1)]
 
         def read(text: str) -> Harvest:
-            reply = parse(text, _LooseProblemsReply)
+            reply = parse(text, LooseProblemsReply)
             return self._harvest(reply.problems, wish.count, parents)
 
         values = {
@@ -334,7 +167,7 @@ class Roles:
         parents = tuple(seed.id for seed in (*wish.mistakes, *wish.synthesized))
 
         def read(text: str) -> Harvest:
-            return self._harvest(parse(text, _LooseProblemsReply).problems, counts["missing"], parents, taken)
+            return self._harvest(parse(text, LooseProblemsReply).problems, counts["missing"], parents, taken)
 
         return dataclasses.replace(job, request=follow_up(job.request, reply, text), read=read)
 
@@ -367,7 +200,7 @@ class Roles:
         if answer_on_line is not None:
             same = _answer(answer_on_line) == answer
             _expect(same, f"the solution ends in {answer_on_line}, but answer is {answer}", "answer_mismatch")
-        if self.dataset == "gsm8k":
+        if self.style == "gsm8k":
             _expect(bool(_NUMBER.fullmatch(answer)), f"answer: {answer!r} is not a number")
         return Draft(reply.question.strip(), join_steps(steps, answer), answer, parents)
 
@@ -463,18 +296,8 @@ class Roles:
         values = {"question": problem.question, "gold_solution": problem.solution, "text": templates.write(version)}
         return self._job("inspect", "inspect/template", problem.id, _inspection, InspectionReply, **values)
 
-    def judge(self, question: str, gold_answer: str, answer: str, source_id: str) -> Job[Judgement]:
-        """Whether `answer` is equivalent to `gold_answer`: for pairs that symbolic grading calls ungradable."""
-
-        def read(text: str) -> Judgement:
-            reply = parse(text, JudgementReply)
-            return Judgement(reply.equivalent, reply.reason.strip())
-
-        values = {"question": question, "gold_answer": gold_answer, "answer": answer}
-        return self._job("judge", "judge", source_id, read, JudgementReply, **values)
-
     def _format(self) -> dict[str, str]:
-        return {"answer_format": prompts.load(f"teacher/answer_format/{self.dataset}").text}
+        return {"answer_format": prompts.load(f"teacher/answer_format/{self.style}").text}
 
     def _job(
         self,
@@ -545,8 +368,6 @@ def _revised(job: Job[T], version: str, faults: Sequence[str]) -> Job[T]:
 
 def parse_item(item: Any) -> ProblemItem:
     """One item of a synthesize reply."""
-    from pydantic import ValidationError
-
     try:
         return ProblemItem.model_validate(item)
     except ValidationError as error:
@@ -559,8 +380,8 @@ def _expect(held: bool, complaint: str, fault: Any = "wrong_schema") -> None:
         raise ParseError(fault, complaint)
 
 
-def _numbered(mistake: Mistake, dataset: Dataset = "gsm8k") -> str:
-    steps, answer = split_steps(mistake.output, dataset)
+def _numbered(mistake: Mistake, style: Style = "gsm8k") -> str:
+    steps, answer = split_steps(mistake.output, style)
     return number_steps(steps) + (f"\nAnswer: {answer}" if answer else "")
 
 

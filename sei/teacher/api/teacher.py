@@ -7,50 +7,36 @@ for single problems of a synthesize reply also answer_mismatch, duplicate, surpl
 
 Example::
 
-    teacher = ApiTeacher.open(ApiSettings(model="gpt-4o"), dataset="gsm8k", store=path, run_folder=folder)
-    diagnoses = teacher.diagnose(mistakes)
-    print(estimate([teacher.roles.diagnose(m) for m in mistakes], settings))       # asks nothing
+    teacher = ApiTeacher(ApiSettings(model="gpt-4o"), Place("gsm8k", store=path, run_folder=folder))
+    diagnoses = teacher.diagnose(mistakes)          # opens the client
+    teacher.close()
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
 
 from sei import prompts
 from sei.answers import Style
-from sei.errors import UserError
+from sei.llm.answer import Answer
+from sei.llm.client import Client
+from sei.llm.prices import price_of
+from sei.llm.request import Request
+from sei.llm.settings import ApiSettings
 from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected, Trace
-from sei.teacher.api.client import Answer, ApiSettings, Client, Progress, Request
 from sei.teacher.api.evolve import SOLVE_TEMPERATURE, drafts_of, draw_numbers
-from sei.teacher.api.prices import estimate_tokens, price_of
-from sei.teacher.api.roles import (
-    LIMITS,
-    Dataset,
-    GroupMerge,
-    Harvest,
-    Job,
-    Judgement,
-    PhraseGroup,
-    RoleName,
-    Roles,
-    TypeName,
-    follow_up,
-    limits_with,
-)
-from sei.teacher.api.store import Store
+from sei.teacher.api.limits import limits_with
+from sei.teacher.api.replies import GroupMerge, PhraseGroup, TypeName
+from sei.teacher.api.roles import Harvest, Job, Roles, follow_up
 from sei.teacher.api.structured import ParseError
-from sei.teacher.base import Draft, SynthesisRequest
+from sei.teacher.base import Draft, Place, SynthesisRequest
 from sei.teacher.review import Inspection, Revision
 from sei.templates import ThoughtTemplate
 
 T = TypeVar("T")
-RUN_FILE = "teacher.json"  # in the run folder: where the store is and under which name this run is charged
 
 _COMPLAINTS = {
     "refused": "it declines to answer. The task is ordinary school mathematics",
@@ -67,43 +53,54 @@ _DETAILS = {
 
 
 class ApiTeacher:
-    """A teacher behind an OpenAI-compatible endpoint."""
+    """A teacher behind an OpenAI-compatible endpoint. Its client, the store with it, is opened by the first question."""
 
-    def __init__(self, client: Client, roles: Roles) -> None:
-        self.client, self.roles = client, roles
-        self.name = client.settings.model
-        self.on_progress: Callable[[Progress], None] | None = None
-
-    @classmethod
-    def open(
-        cls,
-        settings: ApiSettings,
-        *,
-        dataset: Dataset,
-        store: Path,
-        run_folder: Path,
-        limits: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> Self:
-        """A teacher whose calls are charged to `run_folder`, in all its processes and restarts.
+    def __init__(
+        self, settings: ApiSettings, place: Place, limits: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Calls are charged to the run in `place.run_folder`, in all its processes and restarts.
 
         `limits` replaces fields of `LIMITS` by role, as `teacher.limits` does: {"diagnose": {"max_tokens": 800}}.
         """
-        roles = Roles(dataset, limits_with(limits or {}))
-        opened = Store(store)
-        return cls(Client(settings, opened, run_name(run_folder, store)), roles)
+        self.name, self.settings = settings.model, settings
+        self.roles = Roles(place.style, limits_with(limits or {}))
+        self._place, self._limits = place, limits
+        self._inspectors: dict[str, ApiTeacher] = {}
+
+    @cached_property
+    def client(self) -> Client:
+        """The client. Raises UserError where it cannot be opened: no key, or a store that cannot be written."""
+        return Client.open(self.settings, store=self._place.store, run_folder=self._place.run_folder)
+
+    def close(self) -> None:
+        """Close connections and store, and the inspectors; a second call does nothing."""
+        for inspector in self._inspectors.values():
+            inspector.close()
+        if "client" in self.__dict__:
+            self.client.close()
 
     def fingerprint(self) -> dict[str, Any]:
         """Model, prompts and limits: what decides this teacher's answers. Not where it is reached."""
-        return self.describe(self.client.settings.model, self.roles)
-
-    @staticmethod
-    def describe(model: str, roles: Roles) -> dict[str, Any]:
-        """The fingerprint of a teacher that need not be opened: no key, no store, no server."""
         hashes = {name: prompts.load(name).hash for name in prompt_names()}
-        limits = {role: dataclasses.asdict(limit) for role, limit in roles.limits.items()}
+        limits = {role: dataclasses.asdict(limit) for role, limit in self.roles.limits.items()}
         for limit in limits.values():
             del limit["mean_tokens_out"]  # changes estimates, not answers
-        return {"kind": "api", "model": model, "dataset": roles.dataset, "prompts": hashes, "limits": limits}
+        return {
+            "teacher": "api",
+            "model": self.settings.model,
+            "style": self.roles.style,
+            "prompts": hashes,
+            "limits": limits,
+        }
+
+    def charged(self) -> dict[str, float] | None:
+        """US dollars that the answers this run used have cost, whoever paid them, by role; None where no price is known."""
+        if price_of(self.settings.model, self.settings.price) is None:
+            return None
+        dollars: dict[str, float] = {}
+        for use, answer in self.client.store.used(self.client.run):
+            dollars[use.stage] = dollars.get(use.stage, 0.0) + answer.cost_usd
+        return dollars
 
     # The Teacher protocol
 
@@ -148,7 +145,7 @@ class ApiTeacher:
     def solve(
         self, questions: Sequence[str], source_ids: Sequence[str], samples: int = 1, temperature: float | None = None
     ) -> list[list[str | Rejected]]:
-        """For each question `samples` solutions in the dataset's format. More than one needs a temperature above 0."""
+        """For each question `samples` solutions in the style's format. More than one needs a temperature above 0."""
         if samples > 1 and not (temperature or self.roles.limits["solve"].temperature):
             raise ValueError("several samples at temperature 0 would all be the same: give temperature=")
         jobs = [
@@ -209,6 +206,15 @@ class ApiTeacher:
         pairs = zip(mistakes, revisions or [None] * len(mistakes), strict=True)
         return self.ask([self.roles.trace(mistake, gold=gold, revision=revision) for mistake, revision in pairs])
 
+    def inspector(self, model: str | None) -> ApiTeacher:
+        """Who checks what this teacher writes: itself, or another model at its endpoint, which is closed with this one."""
+        if model is None:
+            return self
+        if model not in self._inspectors:
+            settings = dataclasses.replace(self.settings, model=model, price=None)  # the price given is this model's
+            self._inspectors[model] = ApiTeacher(settings, self._place, self._limits)
+        return self._inspectors[model]
+
     def inspect_templates(
         self, problems: Sequence[Problem], templates: Sequence[ThoughtTemplate]
     ) -> list[Inspection | Rejected]:
@@ -216,10 +222,6 @@ class ApiTeacher:
 
     def inspect_traces(self, mistakes: Sequence[Mistake], traces: Sequence[Trace]) -> list[Inspection | Rejected]:
         return self.ask([self.roles.inspect_trace(*pair) for pair in zip(mistakes, traces, strict=True)])
-
-    def judge(self, triples: Sequence[tuple[str, str, str]], source_ids: Sequence[str]) -> list[Judgement | Rejected]:
-        """Whether answers are equivalent; `triples` are (question, gold answer, answer)."""
-        return self.ask([self.roles.judge(*t, s) for t, s in zip(triples, source_ids, strict=True)])
 
     # Asking
 
@@ -229,7 +231,7 @@ class ApiTeacher:
 
     def _ask_texts(self, jobs: Sequence[Job[T]]) -> list[tuple[str, T | Rejected]]:
         """As `ask`, each with the text it was read from."""
-        answers = self.client.ask_many([job.request for job in jobs], self.on_progress)
+        answers = self.client.ask_many([job.request for job in jobs])
         results = list(map(_outcome, jobs, answers))
         repairs = [
             (index, repair)
@@ -238,17 +240,10 @@ class ApiTeacher:
             and (repair := _repair(job.request, answer, rejected)) is not None
         ]
         if repairs:
-            second = self.client.ask_many([repair for _, repair in repairs], self.on_progress)
+            second = self.client.ask_many([repair for _, repair in repairs])
             for (index, _), answer in zip(repairs, second, strict=True):
                 results[index] = _outcome(jobs[index], answer)
         return results
-
-    def close(self) -> None:
-        """Close connections and store; a second call does nothing."""
-        try:
-            self.client.close()
-        finally:
-            self.client.store.close()
 
 
 def _outcome(job: Job[T], answer: Answer) -> tuple[str, T | Rejected]:
@@ -280,67 +275,3 @@ def prompt_names() -> list[str]:
     """All prompt files of the API teacher."""
     folder = prompts.FOLDER / "teacher"
     return sorted(str(path.relative_to(prompts.FOLDER).with_suffix("")) for path in folder.rglob("*.txt"))
-
-
-def run_name(run_folder: Path, store: Path) -> str:
-    """The name under which the run in `run_folder` is charged, kept there so that restarts share one budget."""
-    path = run_folder / RUN_FILE
-    try:
-        if path.exists():
-            return str(json.loads(path.read_text(encoding="utf-8"))["run"])
-        run_folder.mkdir(parents=True, exist_ok=True)
-        name = f"{run_folder.resolve().name}-{uuid.uuid4().hex[:8]}"
-        path.write_text(json.dumps({"run": name, "store": str(store.resolve())}, indent=2) + "\n", encoding="utf-8")
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: {error}. The run folder must be writable, and {RUN_FILE} in it untouched.") from error
-    return name
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a stage would cost. `usd` is None where no price is known."""
-
-    calls: int
-    stored: int  # of the calls, those whose answers are in the store already: they cost nothing
-    tokens_in: int
-    tokens_out: int
-    usd: float | None
-    basis: str  # where the mean output length comes from
-
-
-def estimate(
-    jobs: Sequence[Job[Any]],
-    settings: ApiSettings,
-    roles: Roles,
-    *,
-    calls: int | None = None,
-    store: Store | None = None,
-) -> Estimate:
-    """Calls, tokens and dollars of `jobs`, asking nothing; all jobs must be of one role.
-
-    `calls` is how many calls the stage will make where `jobs` are only a sample of them (records not made yet).
-    Tokens are counted on the filled prompts; output lengths come from stored answers of the same prompt, else from the
-    role's configured mean. Repair calls are not foreseen.
-    """
-    if not jobs:
-        return Estimate(0, 0, 0, 0, 0.0, "no calls")
-    calls = len(jobs) if calls is None else calls
-    first = jobs[0].request
-    if any(job.request.prompt != first.prompt for job in jobs):
-        raise ValueError("estimate one role at a time")
-    known = store.history(settings.model, first.prompt, first.prompt_hash) if store else None
-    stored = len(store.get({job.request.key(settings.model) for job in jobs})) if store else 0
-    texts = [job.request.text for job in jobs]
-    sizes = [len(text) * known.tokens_per_character if known else estimate_tokens(text) for text in texts]
-    mean_in = sum(sizes) / len(sizes)
-    mean_out = known.mean_tokens_out if known else float(roles.limits[_role(first)].mean_tokens_out)
-    due = max(0, calls - stored)
-    tokens_in, tokens_out = round(due * mean_in), round(due * mean_out)
-    price = price_of(settings.model, settings.price)
-    usd = price.cost(tokens_in, tokens_out, batch=settings.mode == "batch") if price else None
-    basis = f"mean of {known.calls} stored answers" if known else "configured mean"
-    return Estimate(calls, stored, tokens_in, tokens_out, usd, basis)
-
-
-def _role(request: Request) -> RoleName:
-    return next(role for role in LIMITS if role == request.stage)

@@ -1,6 +1,6 @@
 """A teacher without a language model: it reads, compares, repairs and rewrites the arithmetic of solutions.
 
-Place in the flow: the `teacher` of the recipes where `teacher=symbolic`. Read `diagnose` (which step is wrong, and
+Place in the flow: the `teacher` of the recipes where `conf/teacher/` binds `Symbolic`. Read `diagnose` (which step is wrong, and
 how), `correct` (the student's steps continued rightly), `synthesize` (new problems from the programs of old ones) and
 `evolve` (a harder one from each).
 It knows nothing but question and annotated gold solution, so it treats GSM8K and the arithmetic world alike; what it
@@ -14,27 +14,30 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from sei.answers import Style
+from sei.errors import UserError
 from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected, Trace
-from sei.teacher.base import Draft, SynthesisRequest
+from sei.teacher.base import Draft, Place, SynthesisRequest
 from sei.teacher.review import Inspection, Revision
 from sei.teacher.symbolic.correct import correct
-from sei.teacher.symbolic.diagnose import KINDS, Kind, diagnose
+from sei.teacher.symbolic.diagnose import diagnose
 from sei.teacher.symbolic.evolve import evolve
 from sei.teacher.symbolic.synthesize import synthesize
-from sei.teacher.symbolic.template import StepKind, inspect_template, template
+from sei.teacher.symbolic.template import KINDS as STEP_KINDS
+from sei.teacher.symbolic.template import StepKind, hard_kinds, inspect_template, step_rates, template
 from sei.teacher.symbolic.trace import inspect_trace, trace
 from sei.templates import ThoughtTemplate
 
-__all__ = ["KINDS", "Kind", "SymbolicTeacher"]
+__all__ = ["KINDS", "Kind", "Symbolic", "SymbolicTeacher"]
 
 
 class SymbolicTeacher:
     """Implements `sei.teacher.base.Teacher`, `Evolver`, and `sei.teacher.review`; deterministic, costs nothing.
 
-    `hard` are the kinds of steps that get a key in templates: measured, see `template.hard_kinds`.
+    `hard` are the kinds of steps that get a key in templates: measured, see `hard_steps`.
     """
 
     name = "symbolic"
@@ -45,6 +48,9 @@ class SymbolicTeacher:
     def fingerprint(self) -> dict[str, Any]:
         """The hard kinds, where there are any: the rest of its behaviour is its code, which the workspace fingerprints."""
         return {"teacher": self.name} | ({"hard": sorted(self.hard)} if self.hard else {})
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def diagnose(self, mistakes: Sequence[Mistake]) -> list[Diagnosis | Rejected]:
         """First wrong step, kind, keyphrases and explanation, one result per mistake in order."""
@@ -64,6 +70,16 @@ class SymbolicTeacher:
         """One harder problem per seed. Its program is executed, so all of `samples` solutions would be the same one."""
         return evolve(seeds, rouge_threshold=rouge_threshold, seed=seed)
 
+    def hard_steps(
+        self, problems: Sequence[Problem], mistakes: Sequence[Mistake], diagnoses: Sequence[Diagnosis]
+    ) -> frozenset[str]:
+        """The kinds of steps at which the target fails more often than on the whole."""
+        return frozenset(hard_kinds(step_rates(problems, mistakes, diagnoses)))
+
+    def with_hard_steps(self, hard: Collection[str]) -> Self:
+        """The teacher whose templates have a key at steps of these kinds."""
+        return type(self)([kind for kind in STEP_KINDS if kind in hard])
+
     def template(
         self, problems: Sequence[Problem], revisions: Sequence[Revision[ThoughtTemplate] | None] = ()
     ) -> list[ThoughtTemplate | Rejected]:
@@ -76,6 +92,12 @@ class SymbolicTeacher:
         """One trace per mistake, that executes to the gold answer. A revision is written like the first version."""
         return [trace(mistake) for mistake in mistakes]
 
+    def inspector(self, model: str | None) -> SymbolicTeacher:
+        """Itself: it inspects by executing. Raises UserError where a model is to do it."""
+        if complaints := Symbolic().inspector_complaints(model):
+            raise UserError(complaints[0])
+        return self
+
     def inspect_templates(
         self, problems: Sequence[Problem], templates: Sequence[ThoughtTemplate]
     ) -> list[Inspection | Rejected]:
@@ -85,3 +107,29 @@ class SymbolicTeacher:
     def inspect_traces(self, mistakes: Sequence[Mistake], traces: Sequence[Trace]) -> list[Inspection | Rejected]:
         """One verdict per trace: its step, the arithmetic of its correction, and its answer."""
         return [inspect_trace(mistake, version) for mistake, version in zip(mistakes, traces, strict=True)]
+
+
+@dataclass(frozen=True)
+class Symbolic:
+    """`teacher=symbolic`: no LLM, needs nothing, costs nothing."""
+
+    name: str = "symbolic"
+
+    opens: ClassVar[type[SymbolicTeacher]] = SymbolicTeacher
+
+    def open(self, place: Place) -> SymbolicTeacher:
+        return SymbolicTeacher()
+
+    def complaints(self) -> list[str]:
+        return []
+
+    def check(self) -> None:
+        """Nothing is needed."""
+
+    def inspector_complaints(self, model: str | None) -> list[str]:
+        if model is None:
+            return []
+        return [
+            f"recipe.templates.inspector_model={model}: names a model at an API teacher's endpoint, but the symbolic teacher "
+            "inspects by executing. Leave it out, or choose an API teacher"
+        ]

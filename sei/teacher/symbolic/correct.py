@@ -1,7 +1,7 @@
-"""Puts a mistake right: the student's right steps, the corrected one, and what the gold program still needs.
+"""Corrects a mistake: the student's right steps, the corrected one, and what the gold program still needs.
 
-Place in the flow: mistake + diagnosis -> correction. Where the wrong step only has a wrong number or result, the
-student's own sentences are kept and recomputed; else the gold steps not yet done follow, written with the student's
+Place in the flow: mistake + diagnosis -> correction. If the wrong step only has a wrong number or result, the
+student's own sentences are kept and recomputed; otherwise the remaining gold steps follow, written with the student's
 signs. Every correction is executed: all equations hold and the last result is the gold answer.
 
 Example::
@@ -69,8 +69,8 @@ def _candidates(
         return [style.apply(step) for step in _still_needed(gold, gold_steps, read_equations(done), stated)]
 
     if diagnosis.kind == "answer_not_last_result" and first == len(steps):
-        yield [steps[-1], *remainder(steps)]  # the last step is right, what was made of it is not
-    # A last step that stops too early computes rightly, but its words call the result the answer: gold's words replace it.
+        yield [steps[-1], *remainder(steps)]  # the last step is right, but its result was not given as the answer
+    # A last step that stops too early is computed correctly, but its words call the result the answer: gold's words replace it.
     if diagnosis.step and diagnosis.kind != "missing_step":
         for repaired in _repairs(steps, first, gold):
             yield repaired
@@ -94,7 +94,7 @@ def _still_needed(
             lines.add(equation.step)
             wanted.update(equation.operands)
     chosen = sorted(lines)
-    # Steps without arithmetic carry names or plain statements; they belong only to a whole, unbroken solution.
+    # Steps without arithmetic give names or plain statements; they make sense only in a complete solution.
     if len(chosen) == len({equation.step for equation in gold}):
         return list(gold_steps)
     available = have | stated | {equation.claimed for equation in gold if equation.step in lines}
@@ -131,7 +131,7 @@ def _repairs(steps: list[str], first: int, gold: Sequence[Equation]) -> Iterator
 
 
 def _recomputed(steps: list[str], change: dict[Fraction, Fraction]) -> list[str]:
-    """`change` holds in the first step only; its result is what changes in the later ones."""
+    """`change` applies to the first step only; in later steps its result changes."""
     repaired, known = recompute_step(steps[0], change)
     results = {old: new for old, new in known.items() if old not in change}
     output = [repaired]

@@ -1,11 +1,11 @@
 """Finds the first wrong step of a solution and says in words what is wrong with it.
 
-Place in the flow: mistake -> diagnosis, without a language model. The equations of the wrong solution are held
-against the gold program: a step whose value a right solution may pass through (see `routes`) is right; the first
-other one is the mistake, and the gold equation most like it tells which operand or operation should have stood there.
+Place in the flow: mistake -> diagnosis, without a language model. The equations of the wrong solution are compared
+with the gold program: a step is right if its value may occur in a right solution (see `routes`). The first other step is
+the mistake, and the most similar gold equation tells which operand or operation it should have had.
 
 Targets are trained on explanations, so these say nothing false: no equation of the wrong solution is repeated with its
-result. Neither do they give the step's number, which stands beside them and which an ablation takes away (docs/lema.md).
+result. Nor do they give the step's number, which is a field of its own and which an ablation removes (docs/lema.md).
 
 Example::
 
@@ -67,7 +67,9 @@ _GOALS: tuple[tuple[str, str], ...] = (  # what the step is for, by the first pa
     (r"total|altogether|together|in all|combined|\bsum\b", "a total"),
 )
 _GOAL_RULES = tuple((re.compile(pattern, re.IGNORECASE), goal) for pattern, goal in _GOALS)
-_CONSTANTS: dict[int, tuple[tuple[str, str], ...]] = {  # a number no question states, and the words that call for it
+_CONSTANTS: dict[
+    int, tuple[tuple[str, str], ...]
+] = {  # a number that no question states, and the words that call for it
     2: (
         (r"twice|double|two times", "twice"),
         (r"half|halves|halved", "half"),
@@ -142,7 +144,7 @@ _RESULT_NAMES = {
 
 
 def constant_meaning(value: Fraction, text: str) -> str | None:
-    """What a number that `text` does not state may stand for there (7: "days in a week"); None if nothing calls for it."""
+    """What a number that `text` does not state may mean there (7: "days in a week"); None if nothing calls for it."""
     if value.denominator != 1:
         return None
     for pattern, meaning in _CONSTANTS.get(int(value), ()):
@@ -152,7 +154,7 @@ def constant_meaning(value: Fraction, text: str) -> str | None:
 
 
 def diagnose(mistake: Mistake) -> Diagnosis | Rejected:
-    """The diagnosis of one mistake; Rejected where the gold solution or answer holds no arithmetic to compare with."""
+    """The diagnosis of one mistake; Rejected if the gold solution or answer contains no arithmetic to compare with."""
     gold_steps, _ = split_steps(mistake.gold_solution)
     gold = read_equations(gold_steps)
     if not gold:
@@ -182,7 +184,7 @@ class _Finding:
 
 @dataclass(frozen=True)
 class _Operation:
-    """How one operation is spoken of."""
+    """The words for one operation."""
 
     verb: str  # "multiplies"
     gerund: str  # "multiplying"
@@ -202,8 +204,39 @@ def _operation(flat: Flat) -> _Operation:
     return _DIVIDE if negative else _MULTIPLY
 
 
+@dataclass(frozen=True)
+class _Wrong:
+    """A wrong equation of the solution, beside the gold equation most like it."""
+
+    index: int  # of the equation
+    equation: Equation
+    mine: Flat  # the level of the equation that is wrong
+    gold: Equation
+    flat: Flat  # the level of the gold equation that is most like `mine`
+    goal: str
+    reached: set[Fraction]  # results of the equations before
+
+    @property
+    def operation(self) -> _Operation:
+        return _operation(self.mine)
+
+    @property
+    def gold_operation(self) -> _Operation:
+        return _operation(self.flat)
+
+    @property
+    def extra(self) -> list[Fraction]:
+        """Values that gold does not have."""
+        return list((Counter(self.mine.values) - Counter(self.flat.values)).elements())
+
+    @property
+    def absent(self) -> list[Fraction]:
+        """Values that only gold has."""
+        return list((Counter(self.flat.values) - Counter(self.mine.values)).elements())
+
+
 class _Comparison:
-    """One wrong solution held against its gold solution."""
+    """One wrong solution compared with its gold solution."""
 
     def __init__(self, mistake: Mistake, gold: list[Equation], gold_steps: list[str], answer: Fraction) -> None:
         self.question = mistake.question
@@ -228,7 +261,7 @@ class _Comparison:
     # -- one equation ------------------------------------------------------------------------------------------
 
     def _nearest_right(self, value: Fraction, text: str) -> Fraction:
-        """`value`, or the right value it is a rounding of: gold solutions round as they please."""
+        """`value`, or the right value that it is a rounding of: gold solutions round in no fixed way."""
         _, point, decimals = text.partition(".")
         if value in self.right or not (point and decimals):
             return value
@@ -240,7 +273,7 @@ class _Comparison:
         return self.routes.allows(value, supports.of(equation.expression)) or self._is_restatement(equation)
 
     def _is_restatement(self, equation: Equation) -> bool:
-        """A step such as 20/100 = 0.2 or 100 - 25 = 75 that only writes a stated number another way."""
+        """A step such as 20/100 = 0.2 or 100 - 25 = 75 that only writes a stated number in another way."""
         known = all(value in self.stated or value in (1, 100, Fraction(1, 100)) for value in equation.operands)
         constant = any(value in (1, 100, Fraction(1, 100)) for value in equation.operands)
         return known and constant and equation.claimed in self.stated
@@ -249,7 +282,7 @@ class _Comparison:
         if self._is_right(equation, supports):
             if equation.written != equation.claimed and not self._same_display(equation):
                 return self._miswritten(equation)
-            # Where gold itself has the answer's value twice, meeting it says nothing about being done.
+            # If gold has the answer's value twice, reaching it does not mean that the solution is complete.
             final = sum(one.claimed == self.answer for one in self.gold) == 1
             if final and equation.claimed == self.answer and index + 1 < len(self.equations):
                 return self._judge_after_answer(index)
@@ -264,7 +297,7 @@ class _Comparison:
 
     @staticmethod
     def _same_display(equation: Equation) -> bool:
-        """Whether the number after the annotation is the claim, shown rounded or cut at its thousands comma."""
+        """Whether the number after the annotation is the claim, perhaps rounded."""
         return abs(equation.written - equation.claimed) < Fraction(1, 2)
 
     def _goal(self, step: int, gold: Equation | None = None) -> str:
@@ -321,13 +354,13 @@ class _Comparison:
             key=lambda item: item[2],
         )
         goal = self._goal(equation.step, gold)
-        kind, phrases = self._classify(index, equation, mine, gold, flat, goal, reached)
+        kind, phrases = self._classify(_Wrong(index, equation, mine, gold, flat, goal, reached))
         right = format_number(gold.claimed)
         explanation = f"{equation.text} is the wrong calculation: for {goal} it takes {gold.text}, that is {right}."
         return _Finding(equation.step, kind, tuple(dict.fromkeys(phrases)), explanation)
 
     def _culprit(self, equation: Equation) -> Flat:
-        """The innermost level of the expression that is wrong; the outermost where all inner ones are right."""
+        """The innermost level of the expression that is wrong; the outermost if all inner ones are right."""
         for level in levels(equation.expression):
             if evaluate(level) not in self.right and evaluate(level) not in self.stated:
                 return flatten(level)
@@ -353,7 +386,7 @@ class _Comparison:
         return {word.rstrip("s") for word in re.findall(r"[a-z]{3,}", step.lower()) if word not in _STOP}
 
     def _name(self, value: Fraction, among: Sequence[Equation], context: str) -> str:
-        """What sort of number `value` is: a quantity of the question, a result of `among`, a constant, or none."""
+        """What sort of number `value` is: a quantity of the question, a result of `among`, a constant, or none of these."""
         value = abs(value)
         made = next((equation for equation in reversed(among) if abs(equation.claimed) == value), None)
         quantity = self._quantity(value)
@@ -371,104 +404,95 @@ class _Comparison:
         exact = next((quantity for quantity in self.quantities if quantity.value == value), None)
         return exact or next((quantity for quantity in self.quantities if value in quantity.readings), None)
 
-    def _classify(
-        self,
-        index: int,
-        equation: Equation,
-        mine: Flat,
-        gold: Equation,
-        flat: Flat,
-        goal: str,
-        reached: set[Fraction],
-    ) -> tuple[Kind, list[str]]:
-        mine_operation, gold_operation = _operation(mine), _operation(flat)
-        before_gold = self.gold[: self.gold.index(gold)]
-        gold_text = self.gold_steps[gold.step - 1]
-        extra = list((Counter(mine.values) - Counter(flat.values)).elements())
-        absent = list((Counter(flat.values) - Counter(mine.values)).elements())
+    def _mine_name(self, wrong: _Wrong, value: Fraction) -> str:
+        if value not in map(abs, wrong.equation.operands):
+            return "an inner result"
+        return self._name(value, self.equations[: wrong.index], self.steps[wrong.equation.step - 1])
 
-        def mine_name(value: Fraction) -> str:
-            if value not in map(abs, equation.operands):
-                return "an inner result"
-            return self._name(value, self.equations[:index], self.steps[equation.step - 1])
+    def _gold_name(self, wrong: _Wrong, value: Fraction) -> str:
+        name = self._name(value, self._before(wrong.gold), self.gold_steps[wrong.gold.step - 1])
+        return "an unstated number" if name == "a number found nowhere" else name
 
-        def gold_name(value: Fraction) -> str:
-            name = self._name(value, before_gold, gold_text)
-            return "an unstated number" if name == "a number found nowhere" else name
+    def _before(self, gold: Equation) -> list[Equation]:
+        return self.gold[: self.gold.index(gold)]
 
-        if (scale := self._scale(equation.claimed, gold.claimed)) and mine_operation is gold_operation:
+    def _classify(self, wrong: _Wrong) -> tuple[Kind, list[str]]:
+        """The kind of the mistake, and its keyphrases."""
+        mine, goal, extra, absent = wrong.mine, wrong.goal, wrong.extra, wrong.absent
+        same_operation = wrong.operation is wrong.gold_operation
+        same_kind = mine.kind == wrong.flat.kind
+        if (scale := self._scale(wrong.equation.claimed, wrong.gold.claimed)) and same_operation:
             return "unit_or_rounding", [f"{_SCALES[scale]} when finding {goal}"]
         percents = [quantity.value for quantity in self.quantities if quantity.percent]
         if mine.kind == "sum" and any(value in percents or value * 100 in percents for value in extra):
-            return "wrong_operation", [f"{mine_operation.verb} a percentage as if it were an amount, for {goal}"]
+            return "wrong_operation", [f"{wrong.operation.verb} a percentage as if it were an amount, for {goal}"]
         if not extra and not absent:
-            if mine.kind == flat.kind and mine_operation is gold_operation:
-                word = "subtracts" if mine.kind == "sum" else "divides"
-                return "wrong_order", [f"{word} the wrong way round when finding {goal}"]
-            name = gold_name(min(flat.values))
-            return "wrong_operation", [f"{mine_operation.verb} {name} instead of {gold_operation.gerund}, for {goal}"]
-        if mine_operation is gold_operation and len(extra) == 1 and len(absent) == 1:
-            return self._one_operand(index, mine_operation, extra[0], absent[0], goal, mine_name, gold_name, reached)
-        if mine.kind == flat.kind and not extra and (mine_operation is gold_operation or len(mine.terms) == 1):
-            return "missing_step", [f"leaves {gold_name(absent[0])} out of a {gold_operation.noun}, for {goal}"]
-        if mine.kind == flat.kind and not absent:
-            return "extra_step", [f"{mine_operation.verb} {mine_name(extra[0])} that does not belong, for {goal}"]
-        shared = len(mine.terms) > len(extra)
-        skipped = self._skipped(absent, extra, before_gold, reached)
-        if mine_operation is gold_operation:
-            if skipped is not None:
-                return self._skip_finding(index, skipped, goal)
-            if not shared:
-                return "wrong_operand", [
-                    f"{mine_operation.verb} {mine_name(extra[0])} and {self._second(extra, mine_name)}"
-                    f" which are not the ones needed for {goal}"
-                ]
-            return "wrong_operand", [f"chooses the wrong amounts to {mine_operation.verb.rstrip('s')}, for {goal}"]
-        if shared and absent:
-            phrases = [
-                f"{mine_operation.verb} {mine_name(extra[0] if extra else mine.values[0])} instead of "
-                f"{gold_operation.gerund}, for {goal}"
-            ]
-            if skipped is not None:
-                phrases.append(self._skip_finding(index, skipped, goal)[1][0])
-            return "wrong_operation", phrases
-        if skipped is not None:
-            return self._skip_finding(index, skipped, goal)
-        second = self._second(extra or list(mine.values), mine_name)
-        first = mine_name((extra or list(mine.values))[0])
-        return "extra_step", [f"{mine_operation.verb} {first} and {second}, which the problem does not relate"]
+            return self._same_operands(wrong)
+        if same_operation and len(extra) == 1 and len(absent) == 1:
+            return self._one_operand(wrong, extra[0], absent[0])
+        if same_kind and not extra and (same_operation or len(mine.terms) == 1):
+            phrase = f"leaves {self._gold_name(wrong, absent[0])} out of a {wrong.gold_operation.noun}, for {goal}"
+            return "missing_step", [phrase]
+        if same_kind and not absent:
+            name = self._mine_name(wrong, extra[0])
+            return "extra_step", [f"{wrong.operation.verb} {name} that does not belong, for {goal}"]
+        return self._several_operands(wrong)
 
-    @staticmethod
-    def _second(values: list[Fraction], name: object) -> str:
-        return name(values[1]) if len(values) > 1 else "another number"  # type: ignore[operator]
+    def _same_operands(self, wrong: _Wrong) -> tuple[Kind, list[str]]:
+        """The numbers are gold's; what is done with them is not."""
+        if wrong.mine.kind == wrong.flat.kind and wrong.operation is wrong.gold_operation:
+            word = "subtracts" if wrong.mine.kind == "sum" else "divides"
+            return "wrong_order", [f"{word} the wrong way round when finding {wrong.goal}"]
+        name = self._gold_name(wrong, min(wrong.flat.values))
+        phrase = f"{wrong.operation.verb} {name} instead of {wrong.gold_operation.gerund}, for {wrong.goal}"
+        return "wrong_operation", [phrase]
 
-    def _one_operand(
-        self,
-        index: int,
-        operation: _Operation,
-        wrong: Fraction,
-        needed: Fraction,
-        goal: str,
-        mine_name: object,
-        gold_name: object,
-        reached: set[Fraction],
-    ) -> tuple[Kind, list[str]]:
-        wrong_name, needed_name = mine_name(wrong), gold_name(needed)  # type: ignore[operator]
-        if self._scale(wrong, needed):
-            return "unit_or_rounding", [f"{_SCALES[wrong / needed]} when finding {goal}"]
+    def _one_operand(self, wrong: _Wrong, used: Fraction, needed: Fraction) -> tuple[Kind, list[str]]:
+        """One number is used where another belongs."""
+        goal = wrong.goal
+        used_name, needed_name = self._mine_name(wrong, used), self._gold_name(wrong, needed)
+        if self._scale(used, needed):
+            return "unit_or_rounding", [f"{_SCALES[used / needed]} when finding {goal}"]
         if needed_name.startswith("the constant for"):
             meaning = needed_name.removeprefix("the constant for ")
             return "wrong_operand", [f"wrong number for {meaning} when finding {goal}"]
-        if wrong_name == "a number found nowhere":
-            if _is_garbled(wrong, needed):
+        if used_name == "a number found nowhere":
+            if _is_garbled(used, needed):
                 return "wrong_operand", [f"miscopies {needed_name} when finding {goal}"]
             return "wrong_operand", [f"makes up a number in place of {needed_name}, for {goal}"]
-        skipped = self._skipped([needed], [wrong], self.gold, reached)
+        skipped = self._skipped([needed], [used], self.gold, wrong.reached)
         if skipped is not None:
-            return self._skip_finding(index, skipped, goal)
-        if wrong_name == needed_name:
-            return "wrong_operand", [f"takes the wrong one of several: {wrong_name.partition(' ')[2]}, for {goal}"]
-        return "wrong_operand", [f"{operation.verb} {wrong_name} where {needed_name} belongs, for {goal}"]
+            return self._skip_finding(wrong.index, skipped, goal)
+        if used_name == needed_name:
+            return "wrong_operand", [f"takes the wrong one of several: {used_name.partition(' ')[2]}, for {goal}"]
+        return "wrong_operand", [f"{wrong.operation.verb} {used_name} where {needed_name} belongs, for {goal}"]
+
+    def _several_operands(self, wrong: _Wrong) -> tuple[Kind, list[str]]:
+        """More than one number differs."""
+        verb, goal, extra = wrong.operation.verb, wrong.goal, wrong.extra
+        shared = len(wrong.mine.terms) > len(extra)
+        skipped = self._skipped(wrong.absent, extra, self._before(wrong.gold), wrong.reached)
+        if wrong.operation is wrong.gold_operation:
+            if skipped is not None:
+                return self._skip_finding(wrong.index, skipped, goal)
+            if not shared:
+                names = f"{self._mine_name(wrong, extra[0])} and {self._second_name(wrong, extra)}"
+                return "wrong_operand", [f"{verb} {names} which are not the ones needed for {goal}"]
+            return "wrong_operand", [f"chooses the wrong amounts to {verb.rstrip('s')}, for {goal}"]
+        used = extra or list(wrong.mine.values)
+        first = self._mine_name(wrong, used[0])
+        if shared and wrong.absent:
+            phrases = [f"{verb} {first} instead of {wrong.gold_operation.gerund}, for {goal}"]
+            if skipped is not None:
+                phrases.append(self._skip_finding(wrong.index, skipped, goal)[1][0])
+            return "wrong_operation", phrases
+        if skipped is not None:
+            return self._skip_finding(wrong.index, skipped, goal)
+        second = self._second_name(wrong, used)
+        return "extra_step", [f"{verb} {first} and {second}, which the problem does not relate"]
+
+    def _second_name(self, wrong: _Wrong, values: Sequence[Fraction]) -> str:
+        return self._mine_name(wrong, values[1]) if len(values) > 1 else "another number"
 
     def _skipped(
         self, absent: list[Fraction], used: list[Fraction], before: Sequence[Equation], reached: set[Fraction]
@@ -484,7 +508,7 @@ class _Comparison:
         flat = flatten(skipped.expression)
         operation = _operation(flat)
         context = self.gold_steps[skipped.step - 1]
-        names = [self._name(value, self.gold[: self.gold.index(skipped)], context) for value in flat.values]
+        names = [self._name(value, self._before(skipped), context) for value in flat.values]
         name = next((name for name in names if "computed" not in name and "subtotal" not in name), names[0])
         for later in self.equations[index + 1 :]:
             if _operation(flatten(later.expression)) is operation and set(flat.values) & set(map(abs, later.operands)):
@@ -500,7 +524,7 @@ class _Comparison:
     # -- the end of a solution whose every step is right ---------------------------------------------------------
 
     def _judge_after_answer(self, index: int) -> _Finding | None:
-        """The gold answer was there, and the solution went on: the next step was one too many."""
+        """The gold answer was reached and the solution continued: the next step was one too many."""
         extra = self.equations[index + 1]
         if extra.claimed == self.answer or not any(abs(value) == abs(self.answer) for value in extra.operands):
             return None

@@ -1,8 +1,8 @@
-"""Plays the teacher of LeMa's evolution: a somewhat harder problem from the program of one old problem.
+"""The teacher's part in LeMa's evolution: a somewhat harder problem from the program of an old one.
 
 Place in the flow: seed problems -> **drafts** -> `sei.stages.evolve`. A seed gets other numbers, names and phrases as in
-`synthesize`, bolder ones where it stays too close to the seed, and always one step more. Its solution is executed, so the
-answer is right by construction: several samples of a solution would all be the same one.
+`synthesize`, bolder ones if it stays too close to the seed, and always one more step. Its solution is executed, so the
+answer is right by construction, and several samples of a solution would all be the same.
 
 Example::
 
@@ -29,10 +29,10 @@ _BOLDEST = 4  # the last level of `Writer.reworded` that differs from the one be
 
 
 def evolve(seeds: Sequence[Problem], *, rouge_threshold: float, seed: int) -> list[Draft | Rejected]:
-    """One draft per seed, in order, unlike the seed and the drafts that earlier draws of the same seed gave.
+    """One draft per seed, in order, unlike the seed and its earlier drafts.
 
-    Rejected are seeds without a program (`read_program`'s codes), without other sensible numbers (`no_sensible_numbers`),
-    without a further step to ask for (`no_further_step`), and those whose every wording is `too_similar`.
+    A seed is rejected if it has no program (`read_program`'s codes), no other sensible numbers (`no_sensible_numbers`) or no
+    further step to ask for (`no_further_step`), or if every wording is `too_similar`.
     """
     names = sorted({name for problem in seeds for name in find_names(problem.question)})
     distinct = {problem.id: problem for problem in seeds}
@@ -53,7 +53,7 @@ def _evolve_one(
     for attempt in range(_TRIES):
         instance = writer.reworded(program, min(attempt, _BOLDEST))
         if instance is None:
-            break  # many draws have been tried for it
+            break  # many draws have already been tried
         harder = writer.one_more_step(instance)
         if harder is None:
             if reason == "no_sensible_numbers":

@@ -1,12 +1,12 @@
 """A worked problem as a program: which numbers of its question the solution uses, and which of them may change.
 
 Place in the flow: `synthesize` reads every seed into a `Program` once, draws new numbers for it, and writes question
-and solution for them. Values are followed through the text by value: a number that occurs twice changes in both
-places, and numbers that could be two things at once are left alone or refuse the draw.
+and solution for them. Numbers are identified by their value: one that occurs twice changes in both
+places, and one that could mean two things is left alone, or the draw is discarded.
 
 Example::
 
-    program = read_program(question, solution, answer)          # a Program, or the code why there is none
+    program = read_program(question, solution, answer)          # a Program, or the code of the reason why there is none
     instance = program.instantiate(program.draw(rng))
 """
 
@@ -35,7 +35,7 @@ _ROUND_STEPS = (1000, 500, 100, 50, 10, 5)
 
 @dataclass(frozen=True)
 class Instance:
-    """A problem with its numbers filled in. The question has no annotations, the steps have."""
+    """A problem with its numbers filled in. The question has no annotations; the steps do."""
 
     question: str
     steps: tuple[str, ...]
@@ -57,9 +57,9 @@ class Program:
     def draw(self, rng: random.Random, forced: Mapping[Fraction, Fraction] | None = None) -> Values | None:
         """New values for some of the numbers, and the results that follow; None where no sensible ones were found.
 
-        `forced` values are taken as they are. Sensible: whole numbers stay whole at each step, positive ones positive,
-        per cents below 100 stay so, sizes stay between half and six fifths, order among quantities of one
-        sort is kept.
+        `forced` values are used as they are. Sensible: whole numbers stay whole at each step, positive ones positive,
+        percentages below 100 stay below 100, sizes stay between half and six fifths, and the order among quantities of
+        one sort is kept.
         """
         for attempt in range(_TRIES):
             values: Values = dict(forced or {})
@@ -74,7 +74,7 @@ class Program:
         return None
 
     def instantiate(self, values: Values) -> Instance | None:
-        """The problem written for `values`, not yet executed; None where a number in the text cannot be replaced."""
+        """The problem written with `values`, not yet executed; None if a number in the text cannot be replaced."""
         try:
             question = substitute(self.question, values)
             steps = tuple(recompute_step(step, values)[0] for step in self.steps)
@@ -87,7 +87,7 @@ class Program:
         return all(values.get(smaller, smaller) < values.get(larger, larger) for smaller, larger in self._ordered)
 
     def _readings(self, variable: Quantity, new: Fraction) -> Values:
-        """The new value, and for a percentage what the solution makes of it without a step: .25, 75, .75 of 25 %."""
+        """The new value, and for a percentage what the solution derives from it without a step: .25, 75 and .75 from 25 %."""
         changed = replace(variable, value=new)
         pairs = zip(variable.readings, changed.readings, strict=True)
         return {old: reading for old, reading in pairs if old == variable.value or old in self._mentioned}
@@ -102,12 +102,12 @@ class Program:
 
     @cached_property
     def _unchanged(self) -> Values:
-        """Every stated number and constant as it is."""
+        """Every stated number and constant, unchanged."""
         return {value: value for value in (*(quantity.value for quantity in self.quantities), *self.constants)}
 
     @cached_property
     def _ordered(self) -> tuple[tuple[Fraction, Fraction], ...]:
-        """Smaller and larger of each two neighbours among the numbers of one sort."""
+        """Smaller and larger of each pair of neighbours among the sorted numbers of one sort."""
         by_sort: dict[str, set[Fraction]] = {}
         for quantity in self.quantities:
             by_sort.setdefault(quantity.sort, set()).add(quantity.value)
@@ -115,14 +115,14 @@ class Program:
 
     @cached_property
     def _levels(self) -> tuple[tuple[Equation, tuple[tuple[Expression, Fraction], ...]], ...]:
-        """Every equation with its nested expressions and what they are worth."""
+        """Every equation with its nested expressions and their values."""
         return tuple(
             (equation, tuple((level, evaluate(level)) for level in levels(equation.expression)))
             for equation in self.equations
         )
 
     def _follow(self, values: Values) -> Values | None:
-        """`values` with every result; None where a result stops being sensible or one old value would become two new."""
+        """`values` with every result; None if a result is no longer sensible or one old value would become two new ones."""
         known = self._unchanged | values
         for equation, inner in self._levels:
             new = equation.value
@@ -165,7 +165,7 @@ def read_program(question: str, solution: str, answer: str) -> Program | str:
         text = f"{question} {steps[equation.step - 1]}"
         for operand in equation.operands:
             if constant_meaning(operand, text) is not None:
-                constants.add(operand)  # it may be the fact, even where a result has the same value
+                constants.add(operand)  # it may be the fact, even if a result has the same value
             elif operand not in results | stated:
                 if not _is_constant(operand, quantities):
                     return "numbers_not_grounded"
@@ -179,7 +179,7 @@ def read_program(question: str, solution: str, answer: str) -> Program | str:
             if mention.kind == "fixed":
                 constants.update(mention.readings)
     if set(find_names(solution)) - set(find_names(question)):
-        return "names_differ"  # the gold solution speaks of somebody the question does not know
+        return "names_differ"  # the gold solution mentions somebody who is not in the question
     if _has_hidden_relation(quantities, used, results):
         return "hidden_relation"
     for quantity in quantities:
@@ -193,9 +193,9 @@ def read_program(question: str, solution: str, answer: str) -> Program | str:
 
 
 def _in_two_roles(equation: Equation, known: Counter[Fraction]) -> set[Fraction]:
-    """Factors that a product has more often than anything gives them: in 12 dodecagons * 12 sides one is a fact.
+    """Factors that occur in a product more often than they are given: in 12 dodecagons * 12 sides one 12 is a fact.
 
-    Which of them is not to be told, so both stay. Terms of a sum are not meant: 10+10 for two litters of 10 is one number.
+    It is unclear which, so both stay. Terms of a sum do not count: 10+10 for two litters of 10 is one number.
     """
     found: set[Fraction] = set()
     for level in levels(equation.expression):
@@ -207,12 +207,12 @@ def _in_two_roles(equation: Equation, known: Counter[Fraction]) -> set[Fraction]
 
 
 def _is_constant(value: Fraction, quantities: Sequence[Quantity]) -> bool:
-    """Whether an operand that nothing states may stay as it is whatever the other numbers become."""
+    """Whether an operand that nothing states may stay as it is when the other numbers change."""
     if value in (1, 100, Fraction(1, 100)):
         return True
     if value.denominator != 1 or value < 3:
         return False
-    # An unstated count such as "he and his 3 friends" hangs on the stated numbers; a fact (a gross is 144) does not.
+    # An unstated count (4 for "he and his 3 friends") depends on the stated numbers; a fact (a gross is 144) does not.
     stated = [quantity.value for quantity in quantities]
     near = {one + shift for one in stated for shift in (-2, -1, 1, 2)} | {2 * one for one in stated}
     near |= {one / 2 for one in stated} | {one + two for one, two in combinations(stated, 2)}
@@ -223,7 +223,7 @@ def _is_constant(value: Fraction, quantities: Sequence[Quantity]) -> bool:
 
 
 def _has_hidden_relation(quantities: Sequence[Quantity], used: set[Fraction], results: set[Fraction]) -> bool:
-    """Whether a number that the solution leaves out depends on those it uses ("12 racquets": 3, 5 and 4 of a kind)."""
+    """Whether a number that the solution does not use depends on those it uses ("12 racquets": 3, 5 and 4 of a kind)."""
     stated = [quantity.value for quantity in quantities if used.intersection(quantity.readings)]
     for quantity in quantities:
         if used.intersection(quantity.readings) or quantity.value <= 2:
@@ -239,7 +239,7 @@ def _has_hidden_relation(quantities: Sequence[Quantity], used: set[Fraction], re
 def _variables(
     question: str, quantities: Sequence[Quantity], used: set[Fraction], constants: set[Fraction]
 ) -> tuple[Quantity, ...]:
-    """The numbers that may change: used ones, written so that they can, and not tied to names or fixed words."""
+    """The numbers that may change: used by the solution, written so that they can be replaced, and not tied to names."""
     names = len(find_names(question))
     by_value: dict[Fraction, list[Quantity]] = {}
     for quantity in quantities:
@@ -251,7 +251,7 @@ def _variables(
             continue
         if len({quantity.percent for quantity in same}) > 1:
             continue
-        # 50 % could be the rest as well as the part; and what is left of 25 % must not be another number's 75.
+        # 50 % could be the part or the rest; and the rest of 25 % must not coincide with another number, 75.
         if first.percent and (value == 50 or by_value.keys() & set(first.readings[1:])):
             continue
         if any(quantity.sort == "headcount" and value in (names, names - 1) for quantity in same):
@@ -287,7 +287,7 @@ def _range(variable: Quantity) -> tuple[Fraction, int, int]:
 
 
 def _highest(variable: Quantity, old: int) -> int:
-    factor = Fraction(6, 5)  # larger numbers would add slips of arithmetic to the error that the problem is to teach
+    factor = Fraction(6, 5)  # larger numbers would add arithmetic slips to the error that the problem is meant to teach
     high = int(old * factor) + (2 if old < 5 else 0)
     if variable.sort == "number of days" and old <= 7:
         return 7
@@ -297,7 +297,7 @@ def _highest(variable: Quantity, old: int) -> int:
 
 
 def _evaluate(expression: Expression, values: Mapping[Fraction, Fraction]) -> Fraction:
-    """`arithmetic.evaluate` with other numbers in the places of the old ones."""
+    """`arithmetic.evaluate` with other numbers in place of the old ones."""
     return evaluate(_with_values(expression, values))
 
 

@@ -1,4 +1,4 @@
-"""The numbers of a question: where they stand, what they are worth, and what sort of quantity they are.
+"""The numbers of a question: where they are, what their values are, and what sort of quantity they are.
 
 Place in the flow: `diagnose` names operands by their sort ("the price per item"), `synthesize` decides by kind and
 sort which numbers may change and how.
@@ -84,7 +84,7 @@ class Quantity:
 
     @property
     def readings(self) -> tuple[Fraction, ...]:
-        """The numbers a solution may rightly use for it: 25 % is 25, 0.25, 75, 0.75 and 1.25; a half is also 2."""
+        """The numbers that a right solution may use for it: 25 % is 25, 0.25, 75, 0.75 and 1.25; a half is also 2."""
         if self.percent:
             share = self.value / 100
             return self.value, share, 100 - self.value, 1 - share, 1 + share, 100 + self.value

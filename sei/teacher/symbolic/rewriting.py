@@ -1,7 +1,7 @@
 """Changes numbers in questions and steps, and recomputes what follows from them.
 
 Place in the flow: `correct` repairs a student's own steps with it, `synthesize` writes a seed's solution for other
-numbers. A rewriting is a map from old to new values; texts keep the way their numbers are written.
+numbers. A rewriting is a map from old to new values; numbers keep the way they are written.
 
 Example::
 
@@ -24,15 +24,15 @@ _ARTICLE = re.compile(r"\b([Aa])n?(?= (\$?\d[\d,.]*))")
 
 
 class FixedNumber(ValueError):
-    """A number that would have to change is written in a way that cannot (a clock time, "half", "2nd")."""
+    """A number that would have to change cannot, because of how it is written (a clock time, "half", "2nd")."""
 
 
 def substitute(text: str, values: Mapping[Fraction, Fraction]) -> str:
-    """`text` without annotations, its numbers replaced after `values`. Raises FixedNumber."""
+    """`text`, which has no annotations, with its numbers replaced according to `values`. Raises FixedNumber."""
     pieces, position = [], 0
     for quantity in read_quantities(text):
         if quantity.kind == "fraction" and "/" in quantity.text:
-            # Two numbers with a stroke: a division such as 48/2, or a fraction, whose parts then have no new values.
+            # Two numbers with a slash: a division such as 48/2, or a fraction, whose parts have no new values.
             pieces += [text[position : quantity.start], _in_expression(quantity.text, values)]
             position = quantity.end
             continue
@@ -47,7 +47,7 @@ def substitute(text: str, values: Mapping[Fraction, Fraction]) -> str:
 
 
 def render(quantity: Quantity, value: Fraction) -> str:
-    """`value` written like `quantity`: as a word, with its dollar sign, commas, decimals, per cent."""
+    """`value` written like `quantity`: as a word, or with its dollar sign, commas, decimals and percent sign."""
     if quantity.kind == "word" and value.denominator == 1 and 0 <= value <= 20:
         word = WORDS[int(value)]
         return word.capitalize() if quantity.text[0].isupper() else word
@@ -63,9 +63,9 @@ def render(quantity: Quantity, value: Fraction) -> str:
 
 
 def recompute_step(step: str, values: Mapping[Fraction, Fraction]) -> tuple[str, dict[Fraction, Fraction]]:
-    """The step for the new `values`, its equations recomputed, and `values` with the results that changed.
+    """The step with the new `values`, its equations recomputed, and `values` with the results that changed.
 
-    Raises ArithmeticRefused where an annotation cannot be computed, FixedNumber where a number cannot be replaced.
+    Raises ArithmeticRefused if an annotation cannot be computed, FixedNumber if a number cannot be replaced.
     """
     known = dict(values)
     for equation in read_equations([step]):
@@ -98,7 +98,7 @@ def _article(match: re.Match[str]) -> str:
 
 
 def inspect_solution(solution: str, stated: str, gold: str) -> list[str]:
-    """What is wrong with a solution and the answer stated behind it, as sentences; [] where gold is no number to check by."""
+    """What is wrong with a solution and the answer stated after it, as sentences; [] if the gold answer is not a number."""
     try:
         answer = parse_number(gold)
     except ArithmeticRefused:

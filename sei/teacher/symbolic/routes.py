@@ -1,10 +1,10 @@
 """Which steps a right solution may have: the gold program's own, and those of other valid routes to the answer.
 
-Place in the flow: `diagnose` takes a step of a wrong solution as right when it is one of these. A gold answer
+Place in the flow: `diagnose` considers a step of a wrong solution right if it is one of these. A gold answer
 3*4 + 5*4 can also be reached through 3+5, a price less 20 % through 80 % of it. So the gold expressions are
-written as sums of products of question numbers, and every part sum, part product and bracketed-out factor of them
-counts as right. Equal values are not enough (24+12 is not 48-12): the numbers of the question that went into a
-value must be the same too, and they are called its *support*.
+written as sums of products of question numbers, and every partial sum, partial product and common factor of them
+counts as right. Equal values are not enough (24+12 is not 48-12): the question's numbers that went into a value, called
+its *support*, must be the same too.
 
 Example::
 
@@ -25,7 +25,7 @@ from sei.teacher.symbolic.quantities import Quantity
 _MAX_TERMS, _MAX_FACTORS = 8, 6
 
 Support = frozenset[Fraction]
-# A product: sign, factors with exponents. A sum of products is a list of them.
+# A product is a sign and factors with exponents; a sum of products is a list of products.
 _Product = tuple[int, tuple[tuple[Fraction, int], ...]]
 _Sum = list[_Product]
 
@@ -44,7 +44,7 @@ class Supports:
 
     def of_number(self, value: Fraction, *, results_first: bool) -> Support:
         """The support of one operand; constants such as 7 days or 100 per cent have none."""
-        if value == 1:  # 1/2 of a number and half of it, 1 + 1 + 1 and 3 need no support of their own
+        if value == 1:  # in 1/2 of a number, or in 1 + 1 + 1, a one needs no support of its own
             return frozenset()
         stated, result = self._stated.get(value), self._results.get(value)
         if result is not None and (results_first or stated is None):
@@ -52,7 +52,7 @@ class Supports:
         return frozenset() if stated is None else frozenset((stated,))
 
     def of(self, expression: Expression) -> set[Support]:
-        """The supports an expression may have: its operands taken as earlier results, or as question numbers."""
+        """The supports that an expression may have: its operands are earlier results, or numbers of the question."""
         leaves = [number.value for number in numbers(expression)]
         return {
             frozenset().union(*(self.of_number(value, results_first=first) for value in leaves))
@@ -60,7 +60,7 @@ class Supports:
         }
 
     def learn(self, equation: Equation) -> None:
-        """Remembers the result of `equation` for the equations after it."""
+        """Remember the result of `equation` for the equations after it."""
         leaves = [number.value for number in numbers(equation.expression)]
         self._results[equation.claimed] = frozenset().union(
             *(self.of_number(value, results_first=True) for value in leaves)
@@ -90,7 +90,7 @@ class Routes:
 
     @property
     def values(self) -> set[Fraction]:
-        """All values of right steps. A negative one is right only where gold has it: 6-36 is not 36-6."""
+        """All values of right steps. A negative one is right only if gold has it: 6-36 is not 36-6."""
         return set(self._allowed)
 
     def allows(self, value: Fraction, supports: set[Support]) -> bool:
@@ -102,7 +102,7 @@ class Routes:
 
     @staticmethod
     def _repeated(equation: Equation, supports: set[Support]) -> set[Support]:
-        """The supports of 200 * 2 where gold has 200 + 200, and the other way round."""
+        """The supports of 200 * 2 if gold has 200 + 200, and vice versa."""
         flat = flatten(equation.expression)
         if flat.kind == "sum" and len(set(flat.terms)) == 1:
             return {support | {Fraction(len(flat.terms))} for support in supports}
@@ -131,7 +131,7 @@ class Routes:
                     self._allow_product(some)
         if len(products) > 1:
             self._allow_sums(products)
-            # Distributive law: take a common factor out of all terms, and look at the sums of what is left.
+            # Distributive law: take a common factor out of all terms, and allow the sums of what remains.
             common = set(products[0][1]).intersection(*(factors for _, factors in products[1:]))
             for factor in sorted(common):
                 self._allow_sums([(sign, _without(factors, factor)) for sign, factors in products])
@@ -145,7 +145,7 @@ def _without(
 
 
 def _expand(expression: Expression, known: dict[Fraction, _Sum]) -> _Sum | None:
-    """`expression` as a sum of products over numbers that no earlier equation computed; None where it grows too big."""
+    """`expression` as a sum of products of numbers that no earlier equation computed; None if it grows too large."""
     if isinstance(expression, Number):
         return known.get(expression.value) or [(1, ((expression.value, 1),))]
     if isinstance(expression, Negative):
@@ -167,7 +167,7 @@ def _combine(expression: Operation, left: _Sum, right: _Sum) -> _Sum:
     if expression.operator == "*":
         return [(a * b, p + q) for a, p in left for b, q in right]
     if expression.operator == "/":
-        if len(right) > 1:  # no division by sums: the divisor counts as one number
+        if len(right) > 1:  # division by a sum is not expanded: the divisor counts as one number
             right = [(1, ((evaluate(expression.right), 1),))]
         sign, factors = right[0]
         inverse = tuple((value, -exponent) for value, exponent in factors)

@@ -1,9 +1,9 @@
 """Writes new problems for an error type from the programs of its mistakes.
 
-Place in the flow: error type + seeds -> drafts. A seed gets other numbers, and names and things of the other seeds; where
-that stays too close to it, new names and things, other phrases, one more step, an aside, another frame, or a second seed
-chained to the first. Question and
-solution are written together and the solution is executed, so a draft's answer is right by construction.
+Place in the flow: error type + seeds -> drafts. A seed gets other numbers, and names and things from the other seeds. If the
+result is too similar, it gets new names and things, other phrases, one more step, an aside, another frame, or a second seed
+chained to it. Question and solution are written together and the solution is executed, so a draft's answer is right by
+construction.
 
 Example::
 
@@ -40,12 +40,13 @@ from sei.teacher.symbolic.wording import (
 )
 
 _TRIES = 7  # wordings tried for one draft, each bolder than the one before
-_HARDER_SHARE = 0.1  # drafts that get one more step from the start; more of them get one where they must differ more
+_HARDER_SHARE = 0.1  # of drafts that get one more step at once; others get one if they must differ more
 _ASKS_FOR_MONEY = re.compile(
     r"how many dollars|money|in dollars|how much (?:do|does|did|will|would|must|should|is|are)\b[^?]*"
     r"\b(?:pay|cost|earn|spend|make|owe|save|gain|get paid|worth)",
     re.IGNORECASE,
 )
+_ASKS_FOR_A_COUNT = re.compile(r"How many (?!times|more|less|hours|minutes|days|weeks|months|years|percent)(\w+)")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Source:
 
 
 def synthesize(request: SynthesisRequest) -> list[Draft | Rejected]:
-    """Up to `count` drafts, a Rejected for each place left empty, and one for each seed that cannot be used at all."""
+    """Up to `count` drafts, a Rejected for each draft that is missing, and one for each seed that cannot be used at all."""
     rng = random.Random(request.seed)
     seeds = [*request.mistakes, *request.synthesized]
     output: list[Draft | Rejected] = []
@@ -79,14 +80,81 @@ def synthesize(request: SynthesisRequest) -> list[Draft | Rejected]:
         result = writer.draft(order[place % len(order)], similar)
         output.append(result)
         if isinstance(result, Rejected) and result.reason == "no_sensible_numbers":
-            order.pop(place % len(order))  # its numbers cannot be changed: the others take its place
+            order.pop(place % len(order))  # its numbers cannot be changed: the other seeds are used instead
         else:
             place += 1
     return output
 
 
+@dataclass(frozen=True)
+class _Change:
+    """What a further question does with the answer before it."""
+
+    operator: str
+    operand: str
+    value: Fraction  # the new answer
+
+
+@dataclass(frozen=True)
+class _Further:
+    """A further question and the step that answers it."""
+
+    sentence: str
+    words: str  # of the step; `{}` stands for the calculation
+    change: _Change
+
+
+def _about_money(name: str, number: str, times: _Change, more: _Change) -> list[_Further]:
+    return [
+        _Further(f"{name} has {number} times that sum. How much does {name} have?", f"{name} has {{}} dollars.", times),
+        _Further(
+            f"{name} has {more.operand} dollars more than that. How many dollars does {name} have?",
+            f"{name} has {{}} dollars.",
+            more,
+        ),
+        _Further(
+            f"If {name} then adds {more.operand} dollars to it, what is the sum?",
+            "With these dollars the sum is {}.",
+            more,
+        ),
+    ]
+
+
+def _about_a_count(name: str, number: str, noun: str, times: _Change, more: _Change, fewer: _Change) -> list[_Further]:
+    """`noun` is what was counted, with a blank before it, or empty."""
+    ask, words = f"How many{noun} does {name} have?", f"{name} has {{}}{noun}."
+    found = [
+        _Further(f"{name} has {number} times that number. {ask}", words, times),
+        _Further(f"{name} has {more.operand} more than that. {ask}", words, more),
+    ]
+    if fewer.value > 0:
+        found.append(_Further(f"{name} has {fewer.operand} fewer than that. {ask}", words, fewer))
+    return found
+
+
+def _about_parts(result: Fraction) -> list[_Further]:
+    return [
+        _Further(
+            f"That number is split into {parts} equal parts. How many are in each part?",
+            "Each part has {}.",
+            _Change("/", str(parts), result / parts),
+        )
+        for parts in (2, 3, 4, 5, 6, 8, 10)
+        if result % parts == 0 and result > parts
+    ]
+
+
+def _about_a_number(number: str, times: _Change, more: _Change) -> list[_Further]:
+    return [
+        _Further(
+            f"Take that number {number} times. What do you get?", f"Taken {times.operand} times, it is {{}}.", times
+        ),
+        _Further(f"Add {more.operand} to that number. What do you get?", "The sum is {}.", more),
+    ]
+
+
 class Writer:
-    """Writes one draft after the other, from `sources`; `names` are first names to use more often than others."""
+    """Writes one draft after another from `sources`; `names` are first names to use more often than others."""
 
     def __init__(self, rng: random.Random, sources: Sequence[Source], names: Sequence[str]) -> None:
         self._rng, self._sources, self._names = rng, sources, names
@@ -94,7 +162,7 @@ class Writer:
         self._exhausted: set[str] = set()  # seeds for which no sensible numbers were found
 
     def draft(self, source: Source, similar: SimilarityFilter) -> Draft | Rejected:
-        """A draft unlike everything in `similar`, which then holds it too."""
+        """A draft unlike everything in `similar`, to which it is then added."""
         level = 2 if self._rng.random() < _HARDER_SHARE else 0
         reason, question = "no_sensible_numbers", source.program.question
         for attempt in range(_TRIES):
@@ -126,14 +194,14 @@ class Writer:
         return Rejected.make(source.seed.id, reason, f"after {_TRIES} tries", question)
 
     def _vary(self, program: Program, level: int) -> Instance | None:
-        """`reworded`; from level 2 on with one more step where there is one."""
+        """`reworded`, from level 2 on with one more step if there is one."""
         instance = self.reworded(program, level)
         if instance is not None and level >= 2:
             return self.one_more_step(instance) or instance
         return instance
 
     def reworded(self, program: Program, level: int) -> Instance | None:
-        """Other numbers, names and things; from level 1 on new to the seeds and in other phrases."""
+        """Other numbers, names and things; from level 1 on such as no seed has, and in other phrases."""
         instance = self._renamed(program, taken=(), near=level == 0)
         if instance is None:
             return None
@@ -175,99 +243,33 @@ class Writer:
         options = self._further(instance, ask)
         if not options:
             return None
-        sentence, words, expression, value = self._rng.choice(options)
+        further = self._rng.choice(options)
+        expression = f"{format_number(result)} {further.change.operator} {further.change.operand}"
         visible = any(re.search(r"\d\s*[-+*/x×]\s*\$?\d[^<>]*<<", step) for step in instance.steps)
         shown = f"{expression} = " if visible else ""
-        bare = re.sub(r"\s", "", expression)
-        step = words.format(f"{shown}<<{bare}={format_number(value)}>>{format_number(value)}")
-        return Instance(f"{instance.question} {sentence}", (*instance.steps, step), value)
+        value = format_number(further.change.value)
+        step = further.words.format(f"{shown}<<{expression.replace(' ', '')}={value}>>{value}")
+        return Instance(f"{instance.question} {further.sentence}", (*instance.steps, step), further.change.value)
 
-    def _further(self, instance: Instance, ask: str) -> list[tuple[str, str, str, Fraction]]:
-        """Possible further questions: sentence, words of the step, expression, its value."""
+    def _further(self, instance: Instance, ask: str) -> list[_Further]:
+        """Possible further questions about the answer that `ask` asks for."""
         rng, result = self._rng, instance.answer
         name = some_name(rng, instance.question)
-        small, shown = rng.randint(2, 9), format_number(result)
+        factor = rng.randint(2, 9)
         amount = Fraction(rng.randint(2, max(3, min(60, int(result)))))
-        fewer = format_number(amount)
-        number = rng.choice([WORDS[small], str(small)])
-        money = "cent" not in ask and _ASKS_FOR_MONEY.search(ask) is not None
-        counted = re.match(r"How many (?!times|more|less|hours|minutes|days|weeks|months|years|percent)(\w+)", ask)
-        options: list[tuple[str, str, str, Fraction]] = []
-        if money:
-            options += [
-                (
-                    f"{name} has {number} times that sum. How much does {name} have?",
-                    f"{name} has {{}} dollars.",
-                    "*",
-                    result * small,
-                ),
-                (
-                    f"{name} has {fewer} dollars more than that. How many dollars does {name} have?",
-                    f"{name} has {{}} dollars.",
-                    "+",
-                    result + amount,
-                ),
-                (
-                    f"If {name} then adds {fewer} dollars to it, what is the sum?",
-                    "With these dollars the sum is {}.",
-                    "+",
-                    result + amount,
-                ),
-            ]
-        elif counted and result.denominator == 1:
-            noun = counted[1] if counted[1].endswith("s") else ""
-            of = f" {noun}" if noun else ""
-            options += [
-                (
-                    f"{name} has {number} times that number. How many{of} does {name} have?",
-                    f"{name} has {{}}{of}.",
-                    "*",
-                    result * small,
-                ),
-                (
-                    f"{name} has {fewer} more than that. How many{of} does {name} have?",
-                    f"{name} has {{}}{of}.",
-                    "+",
-                    result + amount,
-                ),
-            ]
-            if amount < result:
-                options.append(
-                    (
-                        f"{name} has {fewer} fewer than that. How many{of} does {name} have?",
-                        f"{name} has {{}}{of}.",
-                        "-",
-                        result - amount,
-                    )
-                )
-            for parts in (2, 3, 4, 5, 6, 8, 10):
-                if result % parts == 0 and result > parts:
-                    options.append(
-                        (
-                            f"That number is split into {parts} equal parts. How many are in each part?",
-                            "Each part has {}.",
-                            f"/{parts}",
-                            result / parts,
-                        )
-                    )
-        else:
-            options += [
-                (
-                    f"Take that number {number} times. What do you get?",
-                    f"Taken {small} times, it is {{}}.",
-                    "*",
-                    result * small,
-                ),
-                (f"Add {fewer} to that number. What do you get?", "The sum is {}.", "+", result + amount),
-            ]
-        operands = {"*": str(small), "+": fewer, "-": fewer}
-        return [
-            (sentence, words, f"{shown} {sign[0]} {sign[1:] or operands[sign]}", value)
-            for sentence, words, sign, value in options
-        ]
+        number = rng.choice([WORDS[factor], str(factor)])
+        times = _Change("*", str(factor), result * factor)
+        more = _Change("+", format_number(amount), result + amount)
+        fewer = _Change("-", format_number(amount), result - amount)
+        if "cent" not in ask and _ASKS_FOR_MONEY.search(ask):
+            return _about_money(name, number, times, more)
+        if (counted := _ASKS_FOR_A_COUNT.match(ask)) and result.denominator == 1:
+            noun = f" {counted[1]}" if counted[1].endswith("s") else ""
+            return _about_a_count(name, number, noun, times, more, fewer) + _about_parts(result)
+        return _about_a_number(number, times, more)
 
     def _chain(self, first: Program, second: Program) -> Instance | None:
-        """Two problems, where the first one's answer is a number of the second; None where none fits."""
+        """Two problems, the answer of the first being a number of the second; None if it does not fit."""
         rng = self._rng
         one = self._renamed(first, taken=tuple(find_names(second.question)))
         if one is None:
@@ -303,7 +305,7 @@ class Writer:
 
 
 def _replace_once(question: str, value: Fraction, letter: str) -> str | None:
-    """The question with its only mention of `value` written as `letter`; None where it is not the only one."""
+    """The question with its only mention of `value` written as `letter`; None unless there is exactly one."""
     marker = Fraction(987654321)
     try:
         marked = substitute(question, {value: marker})

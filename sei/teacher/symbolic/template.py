@@ -1,8 +1,8 @@
 """Thought templates without a language model: the gold solution's steps, keys for the hard ones, and its program in words.
 
-Place in the flow: problem -> thought template. Steps are classed by what they ask of a student (`StepKind`); which kinds are
-hard is measured on the target's own validation mistakes (`hard_kinds`), and steps of those kinds get a key: the
-operation's rule and its trap. The generalized part tells the program's operations in order, without any number.
+Place in the flow: problem -> thought template. Steps are classified by what they ask of a student (`StepKind`). Which kinds
+are hard is measured on the target's own validation mistakes (`hard_kinds`), and steps of those kinds get a key: the
+operation's rule and its trap. The generalized part lists the program's operations in order, without numbers.
 
 Example::
 
@@ -28,9 +28,10 @@ from sei.templates import Step, ThoughtTemplate, one_line
 
 StepKind = Literal["add", "subtract", "multiply", "divide", "several", "percentage", "unit"]
 KINDS: tuple[StepKind, ...] = get_args(StepKind)
+_LEAST_STEPS = 10  # of a kind, before it may be called hard
 
-# Our words. Each rule says when the operation is right, each trap what is done instead. Short, and in words that the
-# embedded target's tokenizer knows: one key costs it 25 to 50 tokens.
+# Our wording. Each rule says when the operation is right, each trap what is wrongly done instead. They are short and use
+# words that the embedded target's tokenizer knows: one key costs it 25 to 50 tokens.
 KEYS: dict[StepKind, str] = {
     "add": "What belongs together is added, also what is more. Do not multiply.",
     "subtract": "A part taken from the whole leaves the rest. Do not add it.",
@@ -70,7 +71,7 @@ _FROM_GIVEN = {"subtract": "subtract the result from a given number", "divide": 
 
 
 def template(problem: Problem, hard: Collection[StepKind] = ()) -> ThoughtTemplate | Rejected:
-    """The template of a problem whose gold solution executes, else why there is none (`gold_...`)."""
+    """The template of a problem whose gold solution executes, or why there is none (`gold_...`)."""
     try:
         answer = parse_number(problem.answer)
     except ArithmeticRefused as refused:
@@ -97,7 +98,9 @@ def step_kinds(question: str, solution: str) -> list[tuple[Equation, StepKind]]:
     lines, _ = split_steps(solution)
     found: list[tuple[Equation, StepKind]] = []
     results: set[Fraction] = set()
-    told = 0  # lines whose numbers are known: what an earlier line finds without an equation (x = 375) is no constant
+    told = (
+        0  # lines whose numbers are known: what an earlier line finds without an equation (x = 375) is not a constant
+    )
     for equation in read_equations(lines):
         stated.update(quantity.value for line in lines[told : equation.step - 1] for quantity in read_quantities(line))
         told = equation.step - 1
@@ -113,7 +116,7 @@ def _kind(equation: Equation, known: Collection[Fraction], percents: Collection[
         return "percentage"
     if any(abs(value) not in known for value in operands):
         return "unit"
-    ones = flat.kind == "product"  # times 1/2 is one operation, and flattening leaves the 1 out
+    ones = flat.kind == "product"  # times 1/2 is one operation, and flattening drops the 1
     if len(flat.terms) != len([value for value in operands if not (ones and value == 1)]):
         return "several"
     negative = sum(sign < 0 for _, sign in flat.terms)
@@ -150,9 +153,9 @@ def _generalized(kinds: Sequence[tuple[Equation, StepKind]]) -> str:
 def step_rates(
     problems: Sequence[Problem], mistakes: Sequence[Mistake], diagnoses: Sequence[Diagnosis]
 ) -> dict[StepKind, tuple[int, int]]:
-    """For each kind: at how many of its steps the target's first wrong step fell, and how many steps there are.
+    """For each kind: how often the target's first wrong step was of this kind, and how many steps of it there are.
 
-    `problems` are all that were attempted, `mistakes` those that went wrong. The wrong step is counted for the first
+    `problems` are all that were attempted, `mistakes` the failed attempts. The wrong step is counted for the first
     gold equation whose result the student's steps before it do not reach.
     """
     total: Counter[StepKind] = Counter()
@@ -171,17 +174,17 @@ def step_rates(
     return {kind: (failed[kind], total[kind]) for kind in KINDS if total[kind]}
 
 
-def hard_kinds(rates: Mapping[StepKind, tuple[int, int]], *, least: int = 10) -> frozenset[StepKind]:
-    """The kinds that fail more often than steps do on the whole; kinds of fewer than `least` steps are not judged."""
+def hard_kinds(rates: Mapping[StepKind, tuple[int, int]]) -> frozenset[StepKind]:
+    """The kinds that fail more often than the average step; kinds with fewer than _LEAST_STEPS steps are not judged."""
     failed, total = (sum(counts) for counts in zip(*rates.values(), strict=True)) if rates else (0, 0)
     if not total:
         return frozenset()
     mean = failed / total
-    return frozenset(kind for kind, (wrong, steps) in rates.items() if steps >= least and wrong / steps > mean)
+    return frozenset(kind for kind, (wrong, steps) in rates.items() if steps >= _LEAST_STEPS and wrong / steps > mean)
 
 
 def inspect_template(problem: Problem, version: ThoughtTemplate) -> Inspection:
-    """Executes a template's steps and holds it against the gold answer; a number in the generalized part is a fault."""
+    """Execute a template's steps and compare it with the gold answer; a number in the generalized part is a fault."""
     faults = inspect_solution(version.solution, version.answer, problem.answer)
     if re.search(r"[0-9]", version.generalized):
         faults.append("The generalized part holds a number.")

@@ -1,8 +1,8 @@
 """Correction traces without a language model, and the inspector that executes them.
 
 Place in the flow: mistake -> trace (first wrong step, cause, correction) -> inspection. A trace is a diagnosis and its
-correction in SuperCorrect's form, so it is made by `diagnose` and `correct`; the inspector trusts nobody's words: it
-computes the corrected solution and compares its end, and the step named, with what gold says.
+correction in SuperCorrect's form, so it is made by `diagnose` and `correct`; the inspector relies on computation
+alone: it executes the corrected solution and compares its answer, and the step named, with gold's.
 
 Example::
 
@@ -33,7 +33,7 @@ def trace(mistake: Mistake) -> Trace | Rejected:
 
 
 def inspect_trace(mistake: Mistake, version: Trace) -> Inspection | Rejected:
-    """What is wrong with a trace; Rejected where the gold solution gives nothing to hold it against."""
+    """What is wrong with a trace; Rejected if the gold solution gives nothing to compare it with."""
     diagnosis = diagnose(mistake)
     if isinstance(diagnosis, Rejected):
         return diagnosis

@@ -1,11 +1,11 @@
 """Names, things and phrases: the words of synthesized problems.
 
-Place in the flow: `synthesize` changes the numbers of a seed, this module its words, the same way in question and
-solution. The word lists and phrase table are ours; every rule keeps a question's meaning.
+Place in the flow: `synthesize` changes the numbers of a seed, this module its words, in the same way in question and
+solution. The word lists and the phrase table are ours; every rule keeps a question's meaning.
 
 Example::
 
-    rename(["Ann has 3 apples.", "Ann eats 1 apple."], rng, ())    # ["Mia has 3 pears.", "Mia eats 1 pear."]
+    replace_words(["Ann has 3 apples."], {"Ann": "Mia", "apples": "pears"})    # ["Mia has 3 pears."]
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _GROUPS: tuple[tuple[tuple[str, str], ...], ...] = tuple(
         "chair stool bench/benches lamp",
     )
 )
-_SAFE_TOGETHER = (0, 2, 3, 6)  # groups of small things; joined where no verb tells what is done with them
+_SAFE_TOGETHER = (0, 2, 3, 6)  # groups of small things; combined if no verb tells what is done with them
 _TELLING_VERBS = re.compile(
     r"\b(?:eat|ate|bak|cook|pick|plant|read|writ|wear|wore|grow|drink|drank|slic|peel|tree|juic|draw|color|pag|stor[ey]|"
     r"ride|driv|feed|milk|lay|pot|pie|salad|soup|bite|chew|ripe|orchard|garden|farm)",
@@ -79,7 +79,7 @@ _SUBJECT = re.compile(
 
 
 def find_names(text: str) -> list[str]:
-    """First names in the text, in order: known ones, and capitalized subjects that are no common words."""
+    """First names in the text, in order: known ones, and capitalized subjects that are not common words."""
     words = re.findall(r"\b[A-Z][a-z]+\b", text)
     subjects = set(_SUBJECT.findall(text)) - _NOT_NAMES
     found = [
@@ -108,8 +108,8 @@ def new_names(
 ) -> dict[str, str]:
     """A new name of the same gender for every first name of the text, none of them twice or in `taken`.
 
-    `known` names (those of the seeds) are used more often than others, with `near` always where there are any left, so
-    that drafts stay near their data.
+    `known` names (those of the seeds) are used more often than others, and with `near` as long as there are any left, so
+    that drafts stay close to their seeds.
     """
     names = find_names(text)
     used = {*names, *taken}
@@ -132,9 +132,9 @@ def some_name(rng: random.Random, text: str) -> str:
 
 
 def new_things(text: str, rng: random.Random, only: str | None = None) -> dict[str, str]:
-    """Other things of the same group, for the things of the text; singular and plural.
+    """Other things of the same group for the things in the text, in singular and plural.
 
-    `only` limits them to things that occur in that text.
+    `only` is a text that limits them to the things it mentions.
     """
     allowed = None if only is None else set(re.findall(r"[a-z]+", only.lower()))
     lowered = set(re.findall(r"[a-z]+", text.lower()))
@@ -166,7 +166,7 @@ def _is_compound(singular: str, plural: str, text: str) -> bool:
 
 
 def replace_words(texts: Sequence[str], words: dict[str, str]) -> list[str]:
-    """All `words` replaced at once in every text, capitals kept, "a" and "an" put right before them."""
+    """All `words` replaced at once in every text; capitals are kept, and "a" or "an" before them is adapted."""
     if not words:
         return list(texts)
     longest = sorted(words, key=len, reverse=True)
@@ -272,7 +272,7 @@ _PHRASE_RULES = tuple((re.compile(pattern, re.IGNORECASE), options) for pattern,
 
 
 def paraphrase(question: str, rng: random.Random, share: float) -> str:
-    """Phrases exchanged for others of the same meaning, each with probability `share`."""
+    """Phrases replaced by others of the same meaning, each with probability `share`."""
     for pattern, options in _PHRASE_RULES:
         if rng.random() >= share or not pattern.search(question):
             continue
@@ -297,7 +297,7 @@ _LEANS = re.compile(
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text; a full stop after a title or unit ends none."""
+    """The sentences of a text; a full stop after a title or unit does not end one."""
     parts: list[str] = []
     for part in _SENTENCE.split(text.strip()):
         if parts and _ABBREVIATION.search(parts[-1]):
@@ -308,7 +308,7 @@ def sentences(text: str) -> list[str]:
 
 
 def reorder(question: str, rng: random.Random) -> str:
-    """Neighbouring sentences that lean on nothing said before are put in another order."""
+    """Neighbouring sentences that do not refer to an earlier one are swapped."""
     parts = sentences(question)
     free = [index for index, part in enumerate(parts) if part.endswith(".") and not _LEANS.search(part)]
     for first, second in itertools.pairwise(free):
@@ -345,7 +345,7 @@ _PRONOUN = re.compile(
 
 
 def reframe(question: str, rng: random.Random) -> str:
-    """Another opening, another way to ask, or the question asked before the facts."""
+    """Another opening, another way to ask, or the question before the facts."""
     parts = sentences(question)
     if len(parts) < 2 or not parts[-1].endswith("?") or any("?" in part for part in parts[:-1]):
         return question
@@ -369,7 +369,7 @@ def reframe(question: str, rng: random.Random) -> str:
     return rng.choice(choices)()
 
 
-_ASIDES: tuple[tuple[str, str, tuple[int, int]], ...] = (  # sentence, words that forbid it, range of its number
+_ASIDES: tuple[tuple[str, str, tuple[int, int]], ...] = (  # sentence, words that rule it out, range of its number
     ("{name}, who lives next door, is {k} years old.", r"old|age|year", (20, 80)),
     ("It is day {k} of the year.", r"\bday|year", (40, 300)),
     ("{name} watches all of this from house number {k}.", r"house", (11, 99)),
@@ -384,13 +384,13 @@ _ASIDES: tuple[tuple[str, str, tuple[int, int]], ...] = (  # sentence, words tha
 
 
 def aside(question: str, rng: random.Random) -> str:
-    """The question with one more sentence, whose number plays no part."""
+    """The question with one more sentence, whose number is irrelevant."""
     options = [(text, span) for text, words, span in _ASIDES if not re.search(words, question, re.IGNORECASE)]
     parts = sentences(question)
     if not options or len(parts) < 2:
         return question
     text, span = rng.choice(options)
     sentence = text.format(name=some_name(rng, question), k=rng.randint(*span))
-    # Between a person and a later "she", another person's name would mislead: there it goes to the front.
+    # Between a person and a later "she", another person's name would mislead: then it goes to the front.
     parts.insert(0 if _PRONOUN.search(parts[-1]) else len(parts) - 1, sentence)
     return " ".join(parts)

@@ -1,0 +1,249 @@
+"""What Hydra needs to know of this project: where options lie, which keys they have, and what a typo may have meant.
+
+Place in the flow: `train.py` calls `register` and `prepare` before Hydra reads the command line, and `keys_to_leave_out`
+after it has composed. Each option of a group names its class by `_target_`; Hydra learns the class's defaults from here, so
+that `--cfg job` shows every key and each can be overridden as it stands. Whether a key exists is decided by `sei.config`,
+which knows all classes: here every `a.b=c` of the command line is passed on as `++a.b=c`.
+
+Example::
+
+    register()
+    sys.argv[1:] = prepare(sys.argv[1:])
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+
+from sei.config import CHOSEN, FIXED, PLAIN
+from sei.errors import UserError
+from sei.llm.settings import address_complaints
+from sei.schema import TARGET, defaults, keys_of, load_class, unknown_keys
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+OVERLAYS = ("experiment", "ablation", "scale", "world")  # groups that change others
+_SIMPLE = re.compile(r"[\w.-]+(,[\w.-]+)*")
+
+
+class OptionSource(FileConfigSource):
+    """The YAMLs of conf/, each with the defaults of the class that it names; `experiment` is the folder experiments/."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "sei"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        result = super().load_config(_moved(config_path))
+        group = config_path.split("/")[0]
+        if group in (*CHOSEN, *FIXED) and isinstance(result.config, DictConfig):
+            target = result.config.get(TARGET)
+            schema = load_class(target, group) if target else FIXED.get(group)
+            if schema is not None:
+                body = OmegaConf.merge(OmegaConf.create(defaults(schema)), result.config)
+                result.config = body
+        return result
+
+    def is_group(self, config_path: str) -> bool:
+        return super().is_group(_moved(config_path))
+
+    def is_config(self, config_path: str) -> bool:
+        return super().is_config(_moved(config_path))
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """What a person may choose: no parts that others are made of, and nothing that follows from other choices."""
+        found = super().list(_moved(config_path), results_filter)
+        if config_path == "":
+            found = sorted({*found, "experiment"} - {"scale", "world"})
+        return [name for name in found if not name.startswith("_")]
+
+
+def _moved(config_path: str) -> str:
+    """experiments/ lies beside conf/, where people look for it."""
+    return re.sub(r"^experiment(?=/|$)", "../experiments", config_path)
+
+
+class OptionSearchPath(SearchPathPlugin):
+    """Reads the project's own folder through `OptionSource`."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for element in search_path.get_path():
+            if element.provider == "main" and Path(element.path.removeprefix("file://")) == CONF:
+                element.path = f"{OptionSource.scheme()}://{CONF}"
+
+
+def register() -> None:
+    """Give Hydra the project's folders, and the resolvers that `conf` uses."""
+    for plugin in (OptionSource, OptionSearchPath):
+        Plugins.instance().register(plugin)
+    if str(Path.cwd()) not in sys.path:  # classes of the user's own, which a YAML names by _target_
+        sys.path.append(str(Path.cwd()))
+    package = Path(__file__).parent
+    OmegaConf.register_new_resolver("package_folder", lambda folder: str(package / folder), replace=True)
+    OmegaConf.register_new_resolver(
+        "by_size", lambda size, limit, large, small: large if float(size) >= float(limit) else small, replace=True
+    )
+    OmegaConf.register_new_resolver("short_hash", lambda *words: _short_hash(",".join(map(str, words))), replace=True)
+    # One name for all jobs of a sweep: the same command line gives the same folder, so a rerun goes on in it.
+    OmegaConf.register_new_resolver(
+        "sweep_hash", lambda: _short_hash(" ".join(sys.argv[1:])), use_cache=True, replace=True
+    )
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def prepare(arguments: Sequence[str]) -> list[str]:
+    """The command line as Hydra is to see it.
+
+    Raises UserError for a group, an option or a plain key that does not exist, naming the nearest one, and for a secret
+    in a value. Keys inside groups are checked later, against the classes that were chosen.
+    """
+    if "--shell-completion" in arguments or "-sc" in arguments:
+        return list(arguments)
+    folders = _folders(arguments)
+    faults = [fault for word in arguments if (fault := _secret(word) or _fault(word, folders))]
+    if faults:
+        raise UserError("\n".join(faults))
+    return [f"++{word}" if _is_key_in_group(word) else word for word in arguments]
+
+
+def _is_key_in_group(word: str) -> bool:
+    key = word.split("=", 1)[0]
+    return "=" in word and "." in key and not key.startswith(("-", "+", "~", "hydra."))
+
+
+def _fault(word: str, folders: Sequence[Path]) -> str | None:
+    """What is wrong with one word of the command line, None where nothing is."""
+    if "=" not in word or word.startswith("-"):
+        return None
+    key, value = word.split("=", 1)
+    key = key.lstrip("+~").split("@")[0]
+    name = key.split(".")[0].split("/")[0]
+    if name == "hydra":
+        return None
+    groups = (*FIXED, *CHOSEN, *OVERLAYS)
+    if name not in (*groups, *PLAIN):
+        nearest = difflib.get_close_matches(name, (*groups, *PLAIN), n=1, cutoff=0.0)[0]
+        return f"unknown key '{key}'. Nearest: {nearest}"
+    if "." in key or name not in groups or not _SIMPLE.fullmatch(value):
+        return None
+    options = _options(name, folders)
+    for option in value.split(","):
+        if option not in options and option != "null":
+            nearest = difflib.get_close_matches(option, options, n=1, cutoff=0.0)[0]
+            return f"{name}={option}: there is no such option. Nearest: {nearest}. All: {', '.join(options)}"
+    return None
+
+
+def _secret(word: str) -> str | None:
+    """A secret on the command line, which Hydra would write to the run folder; said without repeating it."""
+    urls = re.findall(r"\w+://[^\s,\]}'\"]+", word)
+    names = re.findall(r"api_key_env\s*[:=]\s*['\"]?([^\s,\]}'\"]+)", word)
+    said = [one for name in [*names, ""] for one in address_complaints("teacher", urls, name)]
+    return said[0] if said else None
+
+
+def _folders(arguments: Sequence[str]) -> list[Path]:
+    """The folders with options: our own, and the one that --config-dir names."""
+    folders = [CONF]
+    for index, word in enumerate(arguments):
+        flag, _, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            folders.append(Path(value or (arguments[index + 1] if index + 1 < len(arguments) else "")))
+    return folders
+
+
+def _options(group: str, folders: Iterable[Path]) -> list[str]:
+    places = [folder / _moved(group) for folder in folders]
+    return sorted({path.stem for place in places for path in place.glob("*.yaml") if not path.stem.startswith("_")})
+
+
+# Sweeps over several recipes
+
+
+def keys_to_leave_out(composed: DictConfig, overrides: Sequence[str], recipes: Sequence[str]) -> tuple[str, ...]:
+    """The keys that this job's recipe has no use for, while another recipe of the same sweep has.
+
+    `overrides` are this job's, `recipes` the options of the sweep's other recipes. A key that none of them has is not
+    among these: it is a typo, which `sei.config` refuses. Raises UserError for a group that the recipe does not work with
+    and that was chosen all the same.
+    """
+    own = load_class(composed.recipe[TARGET], "recipe")
+    others = [recipe_class(name) for name in recipes]
+    theirs = {key for other in others for key in keys_of(other, "recipe")}
+    values = OmegaConf.to_container(composed.recipe, resolve=False)
+    assert isinstance(values, dict)
+    set_here = {str(name): value for name, value in values.items() if name != TARGET}
+    left = [key for key in unknown_keys(own, set_here, "recipe") if key in theirs]
+    ablation = next((value for key, _, value in map(_parted, overrides) if key == "ablation"), "none")
+    foreign = [key for key in _keys_set_by(CONF / "ablation" / f"{ablation}.yaml") if key.startswith("recipe.")]
+    if foreign and not set(foreign) <= {*keys_of(own, "recipe"), *theirs}:
+        raise UserError(
+            f"ablation={ablation} changes {', '.join(foreign)}, which recipe={composed.recipe.name} does not have: it is an "
+            "ablation of another recipe"
+        )
+    for override in overrides:
+        group = re.split(r"[.=@/]", override.lstrip("+~"))[0]
+        if group not in ("teacher", "clustering", "embedder") or group in own.uses:
+            continue
+        if not any(group in other.uses for other in others):
+            raise UserError(
+                f"{override.lstrip('+')}: recipe={composed.recipe.name} makes no use of {group}; leave it out"
+            )
+        left.append(group)
+    return tuple(dict.fromkeys(left))
+
+
+def without(overrides: Sequence[str], left_out: Sequence[str]) -> list[str]:
+    """The overrides that have an effect on this job."""
+    return [override.lstrip("+") for override in overrides if not _belongs(override, left_out)]
+
+
+def _parted(override: str) -> tuple[str, str, str]:
+    return override.lstrip("+~").partition("=")
+
+
+def _belongs(override: str, left_out: Sequence[str]) -> bool:
+    key, _, value = _parted(override)
+    if key != "ablation":
+        return _covered(key, left_out)
+    leaves = list(_keys_set_by(CONF / "ablation" / f"{value}.yaml"))
+    return bool(leaves) and all(_covered(leaf, left_out) for leaf in leaves)
+
+
+def _covered(key: str, left_out: Sequence[str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in left_out)
+
+
+def _keys_set_by(path: Path) -> Iterator[str]:
+    def walk(values: Any, prefix: str) -> Iterator[str]:
+        for name, value in values.items():
+            yield from walk(value, f"{prefix}{name}.") if isinstance(value, dict) else [f"{prefix}{name}"]
+
+    yield from walk(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, "")
+
+
+def recipe_class(option: str) -> type[Any]:
+    """The class behind `recipe=<option>` of conf/recipe, or of the folder that --config-dir names."""
+    for folder in reversed(_folders(sys.argv[1:])):
+        path = folder / "recipe" / f"{option}.yaml"
+        if path.is_file():
+            return load_class(yaml.safe_load(path.read_text(encoding="utf-8"))[TARGET], "recipe")
+    raise UserError(f"recipe={option}: there is no such option")

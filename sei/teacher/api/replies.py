@@ -1,0 +1,115 @@
+"""The replies of an API teacher: the schema that each must follow, and what replies become where records have no noun for it.
+
+Place in the flow: `roles` sends a reply's schema with the question and reads the answer by it.
+
+Example::
+
+    parse(text, DiagnosisReply).step
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# Replies, as the schema demands them
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+
+
+class DiagnosisReply(_Reply):
+    step: int
+    reason: str
+    kind: str
+    keyphrases: list[str]
+
+
+class CorrectionReply(_Reply):
+    step: int
+    explanation: str
+    steps: list[str]
+    answer: str
+
+
+class QuestionReply(_Reply):
+    question: str
+
+
+class ProblemItem(_Reply):
+    question: str
+    solution: str
+    answer: str
+
+
+class ProblemsReply(_Reply):
+    """What the schema demands of a synthesize reply; items are checked one by one, see `LooseProblemsReply`."""
+
+    problems: list[ProblemItem]
+
+
+class LooseProblemsReply(_Reply):
+    """One bad item of twenty must not cost the other nineteen."""
+
+    problems: list[Any]
+
+
+class TypeNameReply(_Reply):
+    name: str
+    description: str
+
+
+class GroupItem(TypeNameReply):
+    phrases: list[str]
+
+
+class GroupsReply(_Reply):
+    groups: list[GroupItem]
+
+
+class MergeItem(TypeNameReply):
+    names: list[str]
+
+
+class MergesReply(_Reply):
+    merges: list[MergeItem]
+
+
+class TraceReply(_Reply):
+    step: int
+    cause: str
+    correction: str
+    answer: str
+
+
+class InspectionReply(_Reply):
+    correct: bool
+    faults: list[str] = Field(default_factory=list)
+
+
+# What replies become, where `sei.records` has no noun for it
+
+
+@dataclass(frozen=True)
+class TypeName:
+    """A name and description for an error type."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
+class PhraseGroup(TypeName):
+    """An error type as a clustering reply has it. Its phrases are the reply's, not yet checked against the list."""
+
+    phrases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GroupMerge(TypeName):
+    """Error types, by name, that are one; name and description are for the joined type."""
+
+    names: tuple[str, ...]

@@ -1,0 +1,95 @@
+"""The store: committed before used, shared by processes, free of secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+import sqlite3
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+
+from sei.errors import UserError
+from sei.llm.store import Store, StoredAnswer, Use
+
+KEY = "ab" * 32
+
+
+def answer(key: str = KEY, cost: float = 0.25, run: str = "run-1") -> StoredAnswer:
+    return StoredAnswer(
+        key, "m", "http://x/v1", "teacher/solve", "abc", 0, "{}", "text", "ok", "stop", 100, 0, 10, 400, cost, 0.1, "live",
+        "id-1", run, "2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+
+
+def test_an_answer_is_on_disk_when_put_returns(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.sqlite")
+    asyncio.run(store.put(answer(), Use("run-1", KEY, "solve")))
+    other = sqlite3.connect(tmp_path / "s.sqlite")
+    assert other.execute("SELECT text FROM answers").fetchall() == [("text",)]
+    assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store.get([KEY, "none"]) == {KEY: answer()}
+    assert store.spent("run-1") == 0.25
+    assert list(store.used("run-1")) == [(Use("run-1", KEY, "solve"), answer())]
+
+
+def test_answers_that_arrive_together_are_committed_together(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.sqlite")
+    commits: list[int] = []
+    commit = store._commit
+    store._commit = lambda rows, uses: (commits.append(len(rows)), commit(rows, uses))[1]  # type: ignore[assignment]
+
+    async def put_all() -> None:
+        rows = [answer(f"{number:064x}") for number in range(50)]
+        await asyncio.gather(*(store.put(row, Use("run-1", row.key, "solve")) for row in rows))
+
+    asyncio.run(put_all())
+    assert sum(commits) == 50
+    assert len(commits) <= 3
+    assert len(store.get(f"{number:064x}" for number in range(50))) == 50
+
+
+def test_history_gives_means_of_a_prompt(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.sqlite")
+    assert store.history("m", "teacher/solve", "abc") is None
+    store.put_all([answer()], [])
+    history = store.history("m", "teacher/solve", "abc")
+    assert history is not None
+    assert (history.calls, history.mean_tokens_out, history.tokens_per_character) == (1, 10.0, 0.25)
+    assert store.history("m", "teacher/solve", "other") is None
+
+
+def _hold(path: Path, holding: Event) -> None:
+    assert Store(path).claim(KEY)
+    holding.set()
+    signal.pause()
+
+
+def test_a_claim_keeps_other_processes_out_until_its_process_dies(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.sqlite")
+    context = multiprocessing.get_context("spawn")
+    holding = context.Event()
+    process = context.Process(target=_hold, args=(store.path, holding))
+    process.start()
+    assert holding.wait(30)
+    assert not store.claim(KEY)
+    assert store.claim("cd" * 32)
+    process.kill()
+    process.join()
+    assert store.claim(KEY)
+
+
+def test_a_claim_keeps_this_process_out_too_and_can_be_released(tmp_path: Path) -> None:
+    first, second = Store(tmp_path / "s.sqlite"), Store(tmp_path / "s.sqlite")
+    assert first.claim(KEY)
+    assert not second.claim(KEY)
+    first.release(KEY)
+    assert second.claim(KEY)
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.sqlite").write_text("this is not a database, and long enough to be noticed as such" * 20)
+    with pytest.raises(UserError, match=r"s\.sqlite: file is not a database.*cache_dir=FOLDER"):
+        Store(tmp_path / "s.sqlite")
