@@ -29,6 +29,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -315,11 +316,9 @@ def _read_run(folder: Path) -> Run:
 
 def _composed(folder: Path) -> dict[str, Any]:
     """The composed configuration, {} if the run has none. Of a run that failed nothing else is left."""
-    from omegaconf import OmegaConf
-
     for path in (folder / "config.yaml", folder / ".hydra" / "config.yaml"):
         if path.exists():
-            composed: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
+            composed: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
             return composed
     return {}
 

@@ -13,8 +13,10 @@ Example::
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +27,9 @@ import yaml
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
@@ -98,11 +102,24 @@ def register() -> None:
     OmegaConf.register_new_resolver(
         "by_size", lambda size, limit, large, small: large if float(size) >= float(limit) else small, replace=True
     )
+    OmegaConf.register_new_resolver("cache_folder", _cache_folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("short_hash", lambda *words: _short_hash(",".join(map(str, words))), replace=True)
     # One name for all jobs of a sweep: the same command line gives the same folder, so a rerun goes on in it.
     OmegaConf.register_new_resolver(
         "sweep_hash", lambda: _short_hash(" ".join(sys.argv[1:])), use_cache=True, replace=True
     )
+
+
+def _cache_folder() -> str:
+    """Where finished stages are kept: SEI_CACHE, else the user's cache, else (a home that cannot be written) a folder here."""
+    if named := os.environ.get("SEI_CACHE"):
+        return named
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME", "")) / ".cache")
+    with contextlib.suppress(OSError):
+        (home / "sei").mkdir(parents=True, exist_ok=True)
+        if os.access(home / "sei", os.W_OK):
+            return str(home / "sei")
+    return str(Path.cwd() / ".cache" / "sei")
 
 
 def _short_hash(text: str) -> str:
@@ -118,7 +135,7 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     if "--shell-completion" in arguments or "-sc" in arguments:
         return list(arguments)
     folders = _folders(arguments)
-    faults = [fault for word in arguments if (fault := _secret(word) or _fault(word, folders))]
+    faults = [fault for word in arguments if (fault := _secret(word) or _fault(word, folders) or _unreadable(word))]
     if faults:
         raise UserError("\n".join(faults))
     return [f"++{word}" if _is_key_in_group(word) else word for word in arguments]
@@ -158,6 +175,33 @@ def _secret(word: str) -> str | None:
     names = re.findall(r"api_key_env\s*[:=]\s*['\"]?([^\s,\]}'\"]+)", word)
     said = [one for name in [*names, ""] for one in address_complaints("teacher", urls, name)]
     return said[0] if said else None
+
+
+def _unreadable(word: str) -> str | None:
+    """Why Hydra's grammar cannot read a word, and the quoting with which it can."""
+    key, equals, value = word.partition("=")
+    if not equals or word.startswith("-"):
+        return None
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        said = str(error).splitlines()[0]
+    else:
+        return None
+    path = str(Path(value).expanduser()) if value.startswith("~") else value
+    quoted = f"{key}='" + path.replace("'", "\\'") + "'"
+    try:
+        read = OverridesParser.create().parse_override(quoted).value()
+    except HydraException:
+        return f"{key}: the value {value!r} cannot be read ({said})"
+    if (
+        str(read) != path or value[:1] in "[{"
+    ):  # a list or a dictionary with a fault in it: quoting would make it a text
+        return f"{key}: the value {value!r} cannot be read ({said})"
+    return (
+        f"{key}: the value {value!r} has characters that mean something to Hydra ({said}). Quote it for Hydra, and the whole "
+        f'for the shell: "{quoted}"'
+    )
 
 
 def _folders(arguments: Sequence[str]) -> list[Path]:

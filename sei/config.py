@@ -2,7 +2,7 @@
 
 Place in the flow: `train.py` hands the composed configuration to `build` before anything is loaded, spent or trained.
 `build` names every fault at once: unknown keys with the nearest one that exists, values out of range, settings that do not
-fit each other. Everything after it works with the objects: only this module and `sei.hydra` know OmegaConf.
+fit each other. Everything after it works with the objects: only this module and `sei.compose` know OmegaConf.
 
 Each option of a group is one class, named by `_target_` in one YAML below `conf/<group>`; the class's fields are its keys.
 

@@ -1,6 +1,6 @@
 """Dataclasses as schemas: the keys they have, their defaults, and objects built of plain values with every fault named.
 
-Place in the flow: `sei.config` builds the composed configuration with this, once, before anything is loaded; `sei.hydra`
+Place in the flow: `sei.config` builds the composed configuration with this, once, before anything is loaded; `sei.compose`
 fills in defaults, so that Hydra knows every key. A class's fields are the keys; pydantic checks types and ranges.
 
 Example::

@@ -13,7 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from sei.compose import CONF, keys_to_leave_out, prepare, recipe_class, register, without
+from sei.compose import CONF, _cache_folder, keys_to_leave_out, prepare, recipe_class, register, without
 from sei.config import CHOSEN, FIXED, Config, build
 from sei.errors import UserError
 
@@ -118,6 +118,48 @@ def test_an_unknown_added_key_fails_and_the_words_of_hydra_pass() -> None:
     assert prepare(words) == [*words[:4], "++recipe.training.rank=4", "~eval.paths"]
     completion = ["-sc", "query=bash"]
     assert prepare(completion) == completion
+
+
+@pytest.mark.parametrize(
+    ("word", "quoted"),
+    [
+        ("data.path=runs/a=b", "data.path='runs/a=b'"),
+        ("data.path=a#b", "data.path='a#b'"),
+        ("data.path=/tmp/ü [x]", "data.path='/tmp/ü [x]'"),
+        ("data.path=it's", r"data.path='it\'s'"),
+        ("data.path=中文", "data.path='中文'"),
+        ("logger.project=a&b", "logger.project='a&b'"),
+        ("data.path=~/x", f"data.path='{Path.home() / 'x'}'"),
+    ],
+)
+def test_a_value_that_hydra_cannot_read_is_named_with_the_quoting_that_works(word: str, quoted: str) -> None:
+    with pytest.raises(UserError) as error:
+        prepare([word])
+    key, _, value = word.partition("=")
+    assert str(error.value).startswith(f"{key}: the value {value!r} ")
+    assert str(error.value).endswith(f'"{quoted}"')
+    assert "\n" not in str(error.value)
+    group, name = key.split(".")
+    composed_value = raw("data=gsm8k", quoted)[group][name]
+    assert composed_value == (value if value[0] != "~" else str(Path.home() / "x"))
+
+
+def test_a_fault_inside_a_list_is_not_quoted_away() -> None:
+    with pytest.raises(UserError, match=r"recipe.mistake_sources: the value '\[\{kind: target\}' cannot be read"):
+        prepare(["recipe.mistake_sources=[{kind: target}"])
+
+
+def test_the_cache_goes_where_it_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SEI_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert _cache_folder() == str(tmp_path / "home" / ".cache" / "sei")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    assert _cache_folder() == str(tmp_path / ".cache" / "sei")
+    monkeypatch.setenv("SEI_CACHE", "named")
+    assert _cache_folder() == "named"
 
 
 def test_a_group_that_is_taken_away_is_missed() -> None:

@@ -94,6 +94,7 @@ ALLOWED: dict[str, set[str]] = {
         "tracking",
     },
     "recipes": {
+        "errors",
         "values",
         "records",
         "templates",
@@ -152,7 +153,6 @@ ALLOWED_HYDRA = {
     "sei/config.py",
     "train.py",
     "sei/calibrate.py",  # composes a configuration as train.py does
-    "sei/compare.py",  # reads the configurations that Hydra left in run folders
 }
 
 # Words that name an option of a group below, but here mean something else.

@@ -197,13 +197,21 @@ def test_a_teacher_that_refuses_everything_is_said(
 ) -> None:
     refused = lambda self, mistakes: [Rejected.make(mistake.id, "refused") for mistake in mistakes]  # noqa: E731
     monkeypatch.setattr(SymbolicTeacher, "diagnose", refused)
-    results = small(tmp_path, *FEW, "recipe=correction", folder="correction")
-    said = capsys.readouterr().out
-    assert "diagnoses: no records passed; reasons are in stages/04-diagnoses/rejected.jsonl" in said
-    assert "No mistake was corrected: this round adds chains of thought alone." in said
-    assert results["ledger"]["diagnoses"]["rejected"].keys() == {"refused"}
-    with pytest.raises(UserError, match="nothing to train on"):
-        small(tmp_path, *FEW, "recipe=sei", folder="sei")
+    for recipe in ("correction", "sei"):
+        with pytest.raises(UserError, match=r"None of \d+ mistakes was diagnosed by teacher symbolic \(\d+ refused\)"):
+            small(tmp_path, *FEW, f"recipe={recipe}", folder=recipe)
+        said = capsys.readouterr().out
+        assert "diagnoses: no records passed; reasons are in stages/04-diagnoses/rejected.jsonl" in said
+        status = json.loads((tmp_path / recipe / "status.json").read_text())
+        assert status["status"] == "failed"
+        assert "refused" in status["error"]
+    monkeypatch.undo()
+    none = lambda self, mistakes, diagnoses: [Rejected.make(one.id, "refused") for one in mistakes]  # noqa: E731
+    monkeypatch.setattr(SymbolicTeacher, "correct", none)
+    results = small(tmp_path, *FEW, "recipe=correction", folder="uncorrected", cache="other")
+    assert "No mistake was corrected: this round adds chains of thought alone." in capsys.readouterr().out
+    assert results["ledger"]["corrections"]["rejected"].keys() == {"refused"}
+    monkeypatch.setattr(SymbolicTeacher, "diagnose", refused)
     capsys.readouterr()
     small(tmp_path, *FEW, "recipe=supercorrect", "eval.diagnose=false", folder="supercorrect")
     assert "No kind of step stands out as hard in 10 validation problems" in capsys.readouterr().out
@@ -226,6 +234,19 @@ def test_offline_tracking_needs_no_account_and_holds_curve_and_summary(tmp_path:
     rows = (tmp_path / "run" / "curves" / "adapter" / "metrics.csv").read_text().splitlines()
     assert "loss" in rows[0]
     assert len(rows) > 3
+
+
+def test_a_home_that_cannot_be_written_is_no_hindrance(tmp_path: Path) -> None:
+    """A container's user without a home: W&B's own folders lie in the run folder, the cache in the current folder."""
+    (tmp_path / "home").write_text("no folder")
+    environment = {"HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
+    command = [sys.executable, str(ROOT / "train.py"), *small_of("cot"), *FEW, "logger=offline"]
+    done = subprocess.run(
+        [*command, f"hydra.run.dir={tmp_path / 'run'}"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
+    assert (tmp_path / ".cache" / "sei" / "finetune").is_dir()
 
 
 def test_the_tracked_run_is_finished_and_marked_after_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ Example::
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sei.errors import UserError
 from sei.records import (
     Attempt,
     Diagnosis,
@@ -135,6 +137,19 @@ def mistakes_of(
     if len({mistake.model for mistake in mistakes}) < 2:
         return mistakes
     return lab.do(cap, mistakes, max_share, lab.config.seed, name=f"{name}.capped", round=round)
+
+
+def diagnoses_of(lab: Lab, mistakes: Sequence[Mistake], *, round: int = 1) -> list[Diagnosis]:
+    """The teacher's diagnoses. Raises UserError where it could use none: what comes after would be made of nothing."""
+    artifact = lab.artifact(diagnose, mistakes, lab.teacher, round=round)
+    if mistakes and not artifact.records:
+        reasons = Counter(item.reason for item in artifact.rejected)
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+        raise UserError(
+            f"None of {len(mistakes):,} mistakes was diagnosed by teacher {lab.config.teacher.name} ({counts}); the reasons are "
+            f"in {artifact.folder}/rejected.jsonl. There is nothing to learn from: check the teacher, or choose another one."
+        )
+    return artifact.records
 
 
 def with_replay(lab: Lab, examples: Sequence[Example], share: float) -> list[Example]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sei.data.sources import difficulty
 from sei.recipes import costs, sources
-from sei.recipes.common import any_mistakes, evaluate, finetune, mistakes_of, phase_complaints
+from sei.recipes.common import any_mistakes, diagnoses_of, evaluate, finetune, mistakes_of, phase_complaints
 from sei.recipes.cot import ChainOfThought
 from sei.recipes.sources import Source, the_target
 from sei.records import Correction, Example, Mistake, Problem
@@ -104,7 +104,10 @@ class LearningFromMistakes(ChainOfThought):
         mistakes = mistakes_of(
             lab, problems, attempts, max_share=self.max_source_share, name=f"{of}mistakes", round=round
         )
-        diagnoses = lab.do(diagnose, mistakes, lab.teacher, name=f"{of}diagnoses", round=round)
+        if of:  # a few new problems may all be beyond the teacher
+            diagnoses = lab.do(diagnose, mistakes, lab.teacher, name=f"{of}diagnoses", round=round)
+        else:
+            diagnoses = diagnoses_of(lab, mistakes, round=round)
         corrections = lab.do(
             correct, mistakes, diagnoses, lab.teacher, style=lab.style, name=f"{of}corrections", round=round
         )

@@ -20,6 +20,7 @@ from sei.recipes import costs
 from sei.recipes.common import (
     any_mistakes,
     checkpoint_complaints,
+    diagnoses_of,
     evaluate,
     finetune,
     mistakes_of,
@@ -32,7 +33,6 @@ from sei.results import Results
 from sei.stages import assemble
 from sei.stages.attempt import attempt
 from sei.stages.cluster import cluster
-from sei.stages.diagnose import diagnose
 from sei.stages.select import development_set, select
 from sei.stages.synthesize import synthesize
 from sei.stages.verify import verify
@@ -104,7 +104,7 @@ class SelfErrorInstruct(Recipe):
 
     def types(self, lab: Lab, mistakes: Sequence[Mistake], results: Results, round: int) -> list[ErrorType]:
         """Error types: the teacher names what went wrong, and the phrases are grouped."""
-        diagnoses = lab.do(diagnose, mistakes, lab.teacher, round=round)
+        diagnoses = diagnoses_of(lab, mistakes, round=round)
         clusterer = lab.config.clustering
         types = lab.do(
             cluster,

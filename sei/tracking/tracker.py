@@ -36,6 +36,8 @@ class Tracker:
         self._run: Any = None
         if kind == "none":
             return
+        for what in ("CACHE", "CONFIG", "DATA"):  # W&B's own folders, which otherwise need a home that can be written
+            os.environ.setdefault(f"WANDB_{what}_DIR", str(run_folder / "wandb" / what.lower()))
         import wandb
 
         if kind == "wandb" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
