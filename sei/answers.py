@@ -29,6 +29,7 @@ from typing import Literal
 from sei.grading import extract as finders
 from sei.grading import latex, numeric
 from sei.grading.pool import Pool, default_workers
+from sei.reading import read
 from sei.records import Problem, Verdict
 
 Style = Literal["gsm8k", "math", "choice"]
@@ -43,7 +44,7 @@ _GOLD_LETTER = re.compile(r"\(?([A-J])(?:\)|(?=[\s.:])|$)[\s.:]*(.*)", re.DOTALL
 
 def extract(output: str, style: Style = "gsm8k") -> str | None:
     """The answer that `output` gives, as text, or None where it gives none."""
-    found = _FINDERS[style](output)
+    found = _FINDERS[style](read(output, style).text)
     return found.text if found else None
 
 
@@ -77,7 +78,8 @@ def grade_many(
     verdicts: list[Verdict | None] = []
     open_pairs: dict[tuple[str, str], list[int]] = {}
     for index, ((output, gold), cut) in enumerate(zip(pairs, flags, strict=True)):
-        verdict = _without_symbols(output, gold, style, cut)
+        reading = read(output, style)
+        verdict = _without_symbols(reading.text, gold, style, reading.unfinished(cut))
         verdicts.append(verdict if isinstance(verdict, Verdict) else None)
         if not isinstance(verdict, Verdict):
             open_pairs.setdefault(verdict, []).append(index)
