@@ -8,7 +8,7 @@ the cache loads nothing heavy.
 Example::
 
     attempts = lab.do(attempt, lab.problems, lab.target(), lab.formats, lab.sampling, style=lab.style)
-    mistakes = lab.do(mine, lab.problems, attempts)
+    mistakes = lab.do(mine, lab.problems, attempts, lab.formats)
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Solutions as steps.
 
 Place in the flow: the teacher points at a step by number, the correction format numbers them, and the diagnosis aligns
-them; all three must count alike, so they all split here. A step is one line of text.
+them; all three must count alike, so they all split here. A step is one line of text. Steps are those of the solution that
+`sei.reading` finds in a text: a draft before it and what a model goes on with are none.
 
 Solutions in GSM8K's manner already are lines: a step is a non-empty line that is not the answer line. Free text (MATH)
 has sentences, formulas and lists; there a step is a sentence with the displayed equations it introduces and the
@@ -19,6 +20,7 @@ import re
 from collections.abc import Sequence
 
 from sei.answers import Style
+from sei.reading import read
 
 _ANSWER_LINE = re.compile(r"^\s*(?:####|A:)\s*(?P<answer>.*)$")
 # The last line of LeMa's format, as sei.target.formats writes it; as a last line of other text it says the same.
@@ -35,6 +37,7 @@ def split_steps(solution: str, style: Style = "gsm8k") -> tuple[list[str], str |
     last line `The answer is 5.` (LeMa). `math` and `choice`: free text; the answer line is a last line `#### 5` or
     `The answer is $5$.`, and a boxed answer stays in its step.
     """
+    solution = read(solution, style).text
     lines = [line.strip() for line in solution.splitlines() if line.strip()]
     if lines and (match := _ANSWER_SENTENCE.fullmatch(lines[-1])):
         answer = next(filter(None, match.groups()))
@@ -54,6 +57,18 @@ def _at_answer_line(lines: list[str]) -> tuple[list[str], str | None]:
         if match := _ANSWER_LINE.match(lines[index]):
             return lines[:index], match["answer"].strip()
     return lines, None
+
+
+_ONLY_AN_ANSWER = re.compile(
+    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?answer\b.*|[\s$.\\()\[\]]*boxed\s*\{.*\}[\s$.\\()\[\]]*"
+    r"|<answer>.*|[\s$€£*.\\()\[\]-]*[0-9][0-9.,/]*[\s%*.\\()\[\]$]*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def only_an_answer(step: str) -> bool:
+    """Whether a step says an answer and nothing of how it was reached."""
+    return _ONLY_AN_ANSWER.fullmatch(step) is not None
 
 
 def join_steps(steps: Sequence[str], answer: str) -> str:

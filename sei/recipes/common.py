@@ -127,13 +127,14 @@ def mistakes_of(
     lab: Lab,
     problems: Sequence[Problem],
     attempts: Sequence[Attempt],
+    formats: Asking | None = None,
     *,
     max_share: float = 1.0,
     name: str = "mistakes",
     round: int = 1,
 ) -> list[Mistake]:
-    """The wrong attempts; with several models, none has more than `max_share` of them."""
-    mistakes = lab.do(mine, problems, attempts, name=name, round=round)
+    """The wrong attempts, made with `formats`; with several models, none has more than `max_share` of them."""
+    mistakes = lab.do(mine, problems, attempts, formats or lab.formats, name=name, round=round)
     if len({mistake.model for mistake in mistakes}) < 2:
         return mistakes
     return lab.do(cap, mistakes, max_share, lab.config.seed, name=f"{name}.capped", round=round)
@@ -203,7 +204,7 @@ def outcomes(
     results = {}
     for name, attempts in attempts_at_tests(lab, when, adapter, formats, sampling).items():
         problems = lab.test(name)
-        type_of = _error_types_of(lab, when, name, problems, attempts, types)
+        type_of = _error_types_of(lab, when, name, problems, attempts, types, formats)
         results[name] = evaluation.outcomes(name, problems, attempts, type_of, lab.style_of(name))
     return results
 
@@ -291,12 +292,14 @@ def _error_types_of(
     problems: Sequence[Problem],
     attempts: Sequence[Attempt],
     types: Sequence[ErrorType],
+    formats: Asking | None,
 ) -> dict[str, str]:
     """Attempt id -> error type, of the wrong first samples."""
     if not types or not lab.config.eval.diagnose:
         return {}
     first = [one for one in attempts if one.sample == 0]
-    mistakes: list[Mistake] = list(mine(problems, first).records)
+    asked = formats or dataclasses.replace(lab.formats, dataset=lab.style_of(name))
+    mistakes: list[Mistake] = list(mine(problems, first, asked).records)
     diagnoses: list[Diagnosis] = lab.do(diagnose, mistakes, lab.teacher, name=f"diagnoses.{when}.{name}")
     assigned = assign(diagnoses, types, lab.config.embedder)
     return {mistake.attempt_id: assigned[mistake.id] for mistake in mistakes if mistake.id in assigned}

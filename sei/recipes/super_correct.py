@@ -99,7 +99,7 @@ class SuperCorrect(Recipe):
         taught, probed = assemble.halve(lab.problems, self.templates.share, seed=lab.config.seed)
         student = self.teach(lab, taught)
         attempts = lab.do(attempt, probed, lab.target(student), self.thoughts(lab), self.sampling(lab), style=lab.style)
-        mistakes = mistakes_of(lab, probed, attempts)
+        mistakes = mistakes_of(lab, probed, attempts, self.thoughts(lab))
         adapter = student
         if self.preference.kind != "none" and any_mistakes(lab, mistakes):
             adapter = self.prefer(lab, mistakes, student)
@@ -276,7 +276,7 @@ class SuperCorrect(Recipe):
             return results
         name = next(iter(lab.splits.tests))
         attempts = attempts_at_tests(lab, "student", student, self.thoughts(lab), self.sampling(lab))[name]
-        mistakes = mistakes_of(lab, lab.test(name), attempts, name=f"{name}.mistakes")
+        mistakes = mistakes_of(lab, lab.test(name), attempts, self.thoughts(lab), name=f"{name}.mistakes")
         if not mistakes:
             return results
         truths = self.teacher_traces(lab, mistakes, name=f"{name}.truths")

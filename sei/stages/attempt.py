@@ -30,8 +30,8 @@ def attempt(
     scratch: Path,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Output[Attempt]:
-    """Attempts of `engine` at `problems`, in order; `formats` makes the text to complete from a question, and takes from an
-    output what is to be graded.
+    """Attempts of `engine` at `problems`, in order; `formats` makes the text to complete from a question, says where to stop,
+    and takes from an output what is to be graded.
 
     A problem without any completion (a recorded engine that has none for it) is rejected as `no_attempt`.
     """
@@ -41,7 +41,7 @@ def attempt(
         if not path.is_file():
             chunk = problems[start : start + CHUNK]
             queries = [Query(formats.solve(problem.question), problem.question) for problem in chunk]
-            answers = engine.complete(queries, sampling)
+            answers = engine.complete(queries, sampling.until(formats.stop))
             write_records(path, _grade(chunk, answers, style, formats))
         attempts += read_records(path, Attempt)
         on_progress(min(start + CHUNK, len(problems)), len(problems))

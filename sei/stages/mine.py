@@ -1,12 +1,13 @@
 """Mine: keep the attempts whose answer is wrong, and of several models' mistakes a fair share of each.
 
 Place in the flow: attempts -> **mistakes** -> diagnoses. Only the verdict `wrong` makes a mistake: an output without an
-answer, or cut at the token limit, has no reasoning error that a teacher could explain (SEI step 1). Where mistakes come
+answer, or cut at the token limit, has no reasoning error that a teacher could explain (SEI step 1); nor has one that gives
+an answer alone. Where mistakes come
 from several models (LeMa step 1), `cap` keeps the weakest of them from being nearly all of the data.
 
 Example::
 
-    mistakes = mine(problems, [*attempts_of_one, *attempts_of_another]).records
+    mistakes = mine(problems, [*attempts_of_one, *attempts_of_another], Formats("plain")).records
     cap(mistakes, max_share=0.5, seed=0).numbers        # {"sources": {"one": 40, "another": 40}, "max_share": 0.5}
 """
 
@@ -20,13 +21,16 @@ from fractions import Fraction
 
 from sei.records import Attempt, Mistake, Problem, Rejected, Verdict, content_id
 from sei.stage import Output, stage
+from sei.steps import only_an_answer
+from sei.target.engine import Asking
 
 
 @stage(Mistake, "mistakes", on_top=True)
-def mine(problems: Sequence[Problem], attempts: Sequence[Attempt]) -> Output[Mistake]:
-    """The mistakes among `attempts`; every other attempt is accounted for under its verdict.
+def mine(problems: Sequence[Problem], attempts: Sequence[Attempt], formats: Asking) -> Output[Mistake]:
+    """The mistakes among `attempts`, whose outputs `formats` reads; every other attempt is accounted for under its verdict.
 
-    Two attempts of one model with the same text count once; the repetition is rejected as `duplicate`.
+    A wrong one is rejected too as `truncated` where the token limit cut its solution, though it had named an answer; as
+    `no_steps` where it has none beside its answer; and as `duplicate` where an attempt of the same model has the same text.
     """
     by_id = {problem.id: problem for problem in problems}
     mistakes: dict[str, Mistake] = {}
@@ -36,6 +40,10 @@ def mine(problems: Sequence[Problem], attempts: Sequence[Attempt]) -> Output[Mis
         identity = content_id("mistake", item.problem_id, item.model, item.output)
         if item.verdict is not Verdict.WRONG:
             rejected.append(Rejected.make(item.id, str(item.verdict)))
+        elif formats.read(item.output).unfinished(item.truncated):
+            rejected.append(Rejected.make(item.id, str(Verdict.TRUNCATED), raw=item.output))
+        elif all(map(only_an_answer, formats.steps(item.output))):
+            rejected.append(Rejected.make(item.id, "no_steps", raw=item.output))
         elif identity in mistakes:
             rejected.append(Rejected.make(item.id, "duplicate"))
         else:

@@ -23,7 +23,7 @@ from sei.records import Mistake, Pair, Rejected, Trace, content_id
 from sei.stage import Output, stage
 from sei.stages.trace import reaches_gold
 from sei.target.thoughts import Thoughts
-from sei.templates import Malformed, Step, one_line, parse, write, write_step
+from sei.templates import Malformed, Step, one_line, write, write_step
 
 Kind = Literal["thought", "step", "instance"]
 LeftOut = Literal[
@@ -107,7 +107,7 @@ def _step(mistake: Mistake, steps: list[str], teacher: Trace, thoughts: Thoughts
 
 def _instance(mistake: Mistake, teacher: Trace, thoughts: Thoughts) -> Pair | LeftOut:
     """What the correction does not touch (keys of right steps, the generalized part) stays the student's on both sides."""
-    wrong = parse(mistake.output, thoughts.template_style)
+    wrong = thoughts.template(mistake.output)
     if isinstance(wrong, Malformed):
         return "malformed_solution"
     corrected = [Step(line) for line in teacher.correction.split("\n")]

@@ -17,15 +17,12 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from sei.answers import Style, grade_many
+from sei.reading import read
 from sei.records import Attempt, Problem, Rejected, Verdict
 from sei.stage import Output, stage
-from sei.steps import split_steps
+from sei.steps import only_an_answer, split_steps
 
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")
-_ONLY_AN_ANSWER = re.compile(
-    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?answer\b.*|[\s$.\\()\[\]]*boxed\s*\{.*\}[\s$.\\()\[\]]*",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 @stage(Attempt, "paths")
@@ -34,8 +31,8 @@ def paths(
 ) -> Output[Attempt]:
     """The attempts that are usable as chains of thought, in order, at most `target` of them (None: all).
 
-    Rejected are, in this order: other verdicts than correct, under the verdict; `bad_format` (cut at the token limit, no
-    step beside the answer, or an answer that stands behind no marker such as `####`, a box or "the answer is");
+    Rejected are, in this order: other verdicts than correct, under the verdict; `bad_format` (a solution cut at the token
+    limit, no step beside the answer, or an answer that stands behind no marker such as `####`, a box or "the answer is");
     `same_as_gold` and `duplicate` (the same steps as the gold solution or an earlier path of the problem, up to white
     space, case and `<<...>>` annotations); `over_target`. What is over the target is drawn by `seed`, one path of every
     problem before a second of any. Numbers: problems that have a path, and paths per model.
@@ -51,7 +48,7 @@ def paths(
             reasons[index] = str(item.verdict)
             continue
         key = _key(item.output, style)
-        if item.truncated or not key or not marked[item.id]:
+        if read(item.output, style).unfinished(item.truncated) or not key or not marked[item.id]:
             reasons[index] = "bad_format"
         elif key in seen[item.problem_id]:
             reasons[index] = seen[item.problem_id][key]
@@ -74,18 +71,18 @@ def paths(
 
 
 def _marked(attempts: Sequence[Attempt], by_id: dict[str, Problem], style: Style) -> list[bool]:
-    """Whether each output says that its answer is the answer.
+    """Whether each solution says that its answer is the answer.
 
     Graded as if cut after one more line, for then an answer counts only behind a marker.
     """
-    pairs = [(item.output + "\n", by_id[item.problem_id].answer) for item in attempts]
+    pairs = [(read(item.output, style).text + "\n", by_id[item.problem_id].answer) for item in attempts]
     verdicts = grade_many(pairs, style, truncated=[True] * len(pairs))
     return [verdict is not Verdict.TRUNCATED for verdict in verdicts]
 
 
 def _key(solution: str, style: Style) -> tuple[str, ...]:
     """The steps of a solution, equal for equal paths; () where it has none beside its answer."""
-    steps = [step for step in split_steps(solution, style)[0] if not _ONLY_AN_ANSWER.fullmatch(step)]
+    steps = [step for step in split_steps(solution, style)[0] if not only_an_answer(step)]
     return tuple("".join(_ANNOTATION.sub("", step).split()).casefold() for step in steps)
 
 

@@ -58,7 +58,7 @@ def second_pass(
             ask = thoughts.check if way == "check" else thoughts.reflect
             questions = [problem_of[one.problem_id].question for one in chunk]
             queries = [Query(ask(q, lines), q) for q, lines in zip(questions, steps, strict=True) if lines]
-            texts = iter(engine.complete(queries, sampling))
+            texts = iter(engine.complete(queries, sampling.until(thoughts.stop)))
             rows = [
                 _joined(one, next(texts), problem_of[one.problem_id].answer, thoughts, way, style) if lines else one
                 for one, lines in zip(chunk, steps, strict=True)

@@ -103,7 +103,7 @@ def _score(
         for item in candidates
         for problem in problems
     ]
-    completions = iter(engine.complete(queries, sampling))
+    completions = iter(engine.complete(queries, sampling.until(formats.stop)))
     results = []
     for item in candidates:
         solved = [

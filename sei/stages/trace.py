@@ -56,7 +56,7 @@ def student_traces(
     asked = [mistake for mistake in mistakes if steps_of[mistake.id]]
     queries = [Query(thoughts.check(mistake.question, steps_of[mistake.id]), mistake.question) for mistake in asked]
     kept = []
-    for mistake, answers in zip(asked, engine.complete(queries, sampling), strict=True):
+    for mistake, answers in zip(asked, engine.complete(queries, sampling.until(thoughts.stop)), strict=True):
         result = _student_trace(mistake, answers, len(steps_of[mistake.id]), thoughts)
         if isinstance(result, Trace):
             kept.append(result)
@@ -92,7 +92,7 @@ def student_thoughts(
         for mistake, right in asked
     ]
     kept = []
-    for (mistake, right), answers in zip(asked, engine.complete(queries, sampling), strict=True):
+    for (mistake, right), answers in zip(asked, engine.complete(queries, sampling.until(thoughts.stop)), strict=True):
         named = [dataclasses.replace(one, text=thoughts.named(len(right) + 1) + one.text) for one in answers]
         result = _student_trace(mistake, named, len(right) + 1, thoughts)
         if isinstance(result, Trace):

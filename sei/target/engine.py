@@ -6,11 +6,13 @@ Place in the flow: `stages.attempt`, `stages.select` and `stages.evaluate` ask a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from sei.answers import Style
+from sei.reading import Reading
 from sei.target.weights import Weights
 
 
@@ -34,6 +36,10 @@ class Sampling:
     seed: int = 0
     stop: tuple[str, ...] = ()  # generation ends when one of these strings appears; it is not part of the text
 
+    def until(self, stop: Sequence[str]) -> Sampling:
+        """As this, and ending at these strings too."""
+        return dataclasses.replace(self, stop=tuple(dict.fromkeys((*self.stop, *stop))))
+
 
 @dataclass(frozen=True)
 class Completion:
@@ -45,8 +51,29 @@ class Completion:
     model: str
 
 
+_LIMITS = frozenset({"length", "max_tokens", "max_new_tokens", "max_output_tokens", "max_length", "model_length"})
+
+
+def ended_at_limit(finish_reason: object) -> bool:
+    """Whether a server's or a file's `finish_reason` says that the completion was cut at its token limit."""
+    return isinstance(finish_reason, str) and finish_reason.strip().lower() in _LIMITS
+
+
 class Asking(Protocol):
     """How a problem is put to a model, and which part of its output is the answer: `Formats` or `Thoughts`."""
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Where the next prompt would begin: what a model goes on with that does not stop by itself."""
+        ...
+
+    def read(self, output: str) -> Reading:
+        """The solution in an output."""
+        ...
+
+    def steps(self, output: str) -> list[str]:
+        """The steps of the solution in an output; empty where none can be told."""
+        ...
 
     def fingerprint(self) -> dict[str, Any]: ...
 

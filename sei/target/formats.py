@@ -23,9 +23,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sei import answers, prompts
+from sei.reading import Reading, read
 from sei.steps import number_steps, split_steps
 
 PromptStyle = Literal["plain", "alpaca", "lema"]
+STOP: dict[PromptStyle, tuple[str, ...]] = {
+    "plain": ("\nQuestion:",),
+    "alpaca": ("\n### Instruction:", "\n### Problem:", "\n### Example problem:"),
+    "lema": ("\nQuestion:",),
+}
+"""By style, how its prompts begin where several stand in one text. Each ends in a colon, which few tokens hold, so that few
+of them have to be decoded to see whether the string is complete."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,22 @@ class Formats:
         """The zero-shot prompt."""
         return self._fill("solve", question=question)
 
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Where generation ends at the latest."""
+        return STOP[self.style]
+
     def read_answer(self, output: str, grading: answers.Style) -> str:
-        """What to grade of an output: all of it."""
+        """What to grade of an output: all of it, which grading itself reads."""
         return output
+
+    def read(self, output: str) -> Reading:
+        """The solution in an output."""
+        return read(output, self.dataset)
+
+    def steps(self, output: str) -> list[str]:
+        """The steps of the solution in an output."""
+        return split_steps(output, self.dataset)[0]
 
     def one_shot(self, example_question: str, example_solution: str, question: str) -> str:
         """The prompt with one demonstration before the question, written as a response where its answer can be read."""
@@ -60,10 +81,12 @@ class Formats:
         return self._fill("correct" if step else "correct_whole", question=question, steps=number_steps(steps))
 
     def solve_response(self, solution: str, answer: str) -> str:
-        """The response to `solve` and `one_shot`: the solution, ending with its answer as the style wants it.
+        """The response to `solve` and `one_shot`: the solution, ending with its answer as the style wants it. Of a model's
+        output, the solution that is read in it.
 
         `plain` and `alpaca` leave a solution that ends so already as it is, without surrounding blank space.
         """
+        solution = read(solution, self.dataset).text
         if self.style != "lema" and self._has_answer(solution):
             return solution.strip()
         steps, _ = split_steps(solution, self.dataset)

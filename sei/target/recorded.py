@@ -1,7 +1,8 @@
 """The engine that replays a file of recorded solutions.
 
 Place in the flow: with `engine=recorded` the stages mine mistakes that real models made earlier, without any model at
-hand. The file is JSONL; each line has `question` and `solution` (text) and may have `model`; other fields are ignored.
+hand. The file is JSONL; each line has `question` and `solution` (text) and may have `model` and `finish_reason` (`length`:
+the solution was cut at its token limit); other fields are ignored.
 
 Example::
 
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sei.errors import UserError
-from sei.target.engine import Completion, Query, Sampling
+from sei.target.engine import Completion, Query, Sampling, ended_at_limit
 from sei.target.weights import Weights
 
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "′": "'", "″": '"'})
@@ -111,8 +112,9 @@ class RecordedEngine:
             raise UserError(f"{where}: field 'question' is empty.")
         key = normalize_question(row["question"])
         self._questions.setdefault(key, row["question"])
-        # The file says nothing about tokens or limits, so words are counted and nothing is called truncated.
-        completion = Completion(row["solution"], len(row["solution"].split()), False, row.get("model", "recorded"))
+        # The file says nothing about tokens, so words are counted.
+        tokens, truncated = len(row["solution"].split()), ended_at_limit(row.get("finish_reason"))
+        completion = Completion(row["solution"], tokens, truncated, row.get("model", "recorded"))
         self._completions.setdefault(key, []).append(completion)
 
 

@@ -28,15 +28,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sei import answers, prompts
+from sei.reading import Reading, read
 from sei.records import Template, Trace
 from sei.steps import join_steps, number_steps
+from sei.target.formats import STOP
 from sei.templates import (
     Malformed,
     TemplateStyle,
+    ThoughtTemplate,
     answer_line,
     answer_of,
     enclose,
     one_line,
+    parse,
     shield,
     steps_of,
     unshield,
@@ -73,17 +77,32 @@ class Thoughts:
         """The response to `solve`; the template's text must be in this object's template style."""
         return template.text.strip()
 
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Where generation ends at the latest."""
+        return STOP[self.style]
+
     def read_answer(self, output: str, grading: answers.Style = "gsm8k") -> str:
         """What to grade of an output: its answer part alone, see `templates.answer_line`."""
-        return answer_line(output, self.template_style, grading)
+        return answer_line(read(output, grading).text, self.template_style, grading)
+
+    @staticmethod
+    def read(output: str) -> Reading:
+        """The template in an output, well-formed or not."""
+        return read(output)
 
     def steps(self, output: str) -> list[str]:
         """The steps of an output without their keys, as far as it can be read; empty where none can."""
-        return steps_of(output, self.template_style)
+        return steps_of(self.read(output).text, self.template_style)
+
+    def template(self, output: str) -> ThoughtTemplate | Malformed:
+        """The template that an output is, or what is wrong with it."""
+        return parse(self.read(output).text, self.template_style)
 
     def solution(self, output: str) -> str:
         """An output as a solution in GSM8K's format, which teachers read; unchanged where it holds no readable step."""
-        steps, answer = self.steps(output), answer_of(output, self.template_style)
+        own = self.read(output).text
+        steps, answer = steps_of(own, self.template_style), answer_of(own, self.template_style)
         if not steps:
             return output
         return "\n".join(steps) if answer is None else join_steps(steps, answer)
@@ -109,7 +128,7 @@ class Thoughts:
     @staticmethod
     def read_check(text: str) -> Check | Malformed:
         """The check that `text` is, or what is wrong with it; nothing may stand around or between its parts."""
-        return _read_check(text)
+        return _read_check(read(text).text)
 
     @staticmethod
     def thought(trace: Trace) -> str:
