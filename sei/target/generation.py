@@ -37,6 +37,7 @@ from sei.target.load import (
     Quantization,
     adapter_fingerprint,
     encode_prompt,
+    end_of_turn,
     load_target,
     load_tokenizer,
     model_fingerprint,
@@ -245,9 +246,11 @@ class _Row:
     truncated: bool = False
     ended: bool = False
 
-    def end(self, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...], *, truncated: bool) -> None:
-        """Decode, and cut at the first stop string."""
-        text = _decode(tokenizer, self.tokens)
+    def end(
+        self, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...], *, truncated: bool, marker: int | None = None
+    ) -> None:
+        """Decode, and cut at the first stop string. `marker` is the token that ended the row, which is not text."""
+        text = _decode(tokenizer, self.tokens if marker is None else self.tokens[:-1])
         cuts = [position for position in map(text.find, stop) if position >= 0]
         self.text = text[: min(cuts)] if cuts else text
         self.truncated = truncated
@@ -341,7 +344,9 @@ def _generate(
         for index, (row, token) in enumerate(zip(alive, tokens, strict=True)):
             row.tokens.append(token)
             room = len(row.prompt) + len(row.tokens) < limit and len(row.tokens) < sampling.max_new_tokens
-            if at_end[index] or (checks[index] and _has_stop(tokenizer, row.tokens, sampling.stop)):
+            if at_end[index]:
+                row.end(tokenizer, sampling.stop, truncated=False, marker=token)
+            elif checks[index] and _has_stop(tokenizer, row.tokens, sampling.stop):
                 row.end(tokenizer, sampling.stop, truncated=False)
             elif not room:
                 row.end(tokenizer, sampling.stop, truncated=True)
@@ -405,9 +410,9 @@ def _decode(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> str:
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    """All tokens that end a completion: the tokenizer's, and those the model's generation settings name."""
+    """All tokens that end a completion: the tokenizer's, the chat template's, and what the model's generation settings name."""
     configured = getattr(model.generation_config, "eos_token_id", None)
-    listed = configured if isinstance(configured, list) else [configured]
+    listed = [*(configured if isinstance(configured, list) else [configured]), end_of_turn(tokenizer)]
     return torch.tensor(sorted({tokenizer.eos_token_id, *(token for token in listed if token is not None)}))
 
 

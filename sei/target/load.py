@@ -21,6 +21,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -199,20 +200,73 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, prefix: str =
     If the tokenizer has a chat template, the prompt goes into it as the only message of the user, up to where the
     model's answer begins (SEI, arXiv 2505.22591: the Alpaca instruction inside the chat template).
     `prefix` is the beginning of that answer, if it is given. Training and generation both encode prompts here, so the
-    target sees at test time what it saw in training.
+    target sees at test time what it saw in training. The text of a special token in prompt or prefix is text.
     """
-    begun = list(tokenizer(prefix, add_special_tokens=False)["input_ids"]) if prefix else []
+    begun = encode_text(tokenizer, prefix) if prefix else []
     if tokenizer.chat_template is not None:
-        message = {"role": "user", "content": prompt.strip()}
-        text = tokenizer.apply_chat_template(
-            [message], tokenize=False, add_generation_prompt=True, date_string=_CHAT_DATE
-        )
-        # A template writes the begin token itself if the model needs one.
-        return [*tokenizer(text, add_special_tokens=False)["input_ids"], *begun]
-    ids = list(tokenizer(prompt, add_special_tokens=True)["input_ids"])
+        return [*_encode_message(tokenizer, prompt.strip()), *begun]
+    ids = list(tokenizer(prompt, add_special_tokens=True, **_literal(tokenizer, prompt))["input_ids"])
     if ids and ids[-1] == tokenizer.eos_token_id and tokenizer.eos_token_id != tokenizer.bos_token_id:
         ids.pop()
     return [*ids, *begun]
+
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of text alone; what reads like a special token in it is text too."""
+    return list(tokenizer(text, add_special_tokens=False, **_literal(tokenizer, text))["input_ids"])
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token that the chat template writes after what the model says, None without template or where it writes none.
+
+    It may be another than `eos_token`: base models come with a chat template whose turns end in a token of their own.
+    """
+    if tokenizer.chat_template is None:
+        return None
+    turns = [{"role": "user", "content": _STAND_IN}, {"role": "assistant", "content": _STAND_IN}]
+    try:
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, date_string=_CHAT_DATE))
+    except Exception:  # a template may refuse anything, in ways of its own
+        return None
+    ids = tokenizer(text.rpartition(_STAND_IN)[2].lstrip(), add_special_tokens=False)["input_ids"]
+    return ids[0] if ids and ids[0] in tokenizer.added_tokens_decoder else None
+
+
+_STAND_IN = "content 7f3a"  # what templates are rendered with to see what they write around a message
+
+
+def _encode_message(tokenizer: PreTrainedTokenizerBase, content: str) -> list[int]:
+    """Token ids of the chat template with one message of the user, up to where the answer begins."""
+
+    def rendered(content: str) -> str:
+        message = {"role": "user", "content": content}
+        text = tokenizer.apply_chat_template(
+            [message], tokenize=False, add_generation_prompt=True, date_string=_CHAT_DATE
+        )
+        return str(text)
+
+    # A template writes the begin token itself if the model needs one.
+    if not _literal(tokenizer, content):
+        return list(tokenizer(rendered(content), add_special_tokens=False)["input_ids"])
+    # The template's own markers are special, those of the content are not: each part is encoded in its own way.
+    before, found, after = rendered(_STAND_IN).partition(_STAND_IN)
+    if not found:
+        raise UserError("The chat template does not show the user's message; set model.prompt=plain to do without it.")
+    parts = (before, after)
+    first, last = (list(tokenizer(part, add_special_tokens=False)["input_ids"]) if part else [] for part in parts)
+    return [*first, *encode_text(tokenizer, content), *last]
+
+
+def _literal(tokenizer: PreTrainedTokenizerBase, text: str) -> dict[str, bool]:
+    """How to call the tokenizer on a text of which nothing is a special token; {} where it reads none in it anyway."""
+    marks = _special_texts(tokenizer, len(tokenizer))
+    return {"split_special_tokens": True} if any(mark in text for mark in marks) else {}
+
+
+@lru_cache(maxsize=4)
+def _special_texts(tokenizer: PreTrainedTokenizerBase, size: int) -> tuple[str, ...]:
+    """The texts of the special tokens, of which some tokenizers have hundreds. `size`: tokens can be added to a tokenizer."""
+    return tuple(str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
 
 
 # ---------------------------------------------------------------------------------------------------------- fingerprint

@@ -24,7 +24,7 @@ import torch
 
 from sei.errors import UserError
 from sei.records import Example, Rejected
-from sei.target.load import encode_prompt
+from sei.target.load import encode_prompt, encode_text
 from sei.training.losses import MASKED
 
 if TYPE_CHECKING:
@@ -61,12 +61,17 @@ class MicroBatch(NamedTuple):
 
 
 def encode(example: Example, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Encoded | Rejected:
-    """Tokens of prompt, response and end token. An example longer than `max_tokens` is rejected, never cut."""
+    """Tokens of prompt, response and end token. An example longer than `max_tokens` is rejected, never cut.
+
+    The text of the end token in a response is text; a tokenizer that knows no other way to write it has it rejected.
+    """
     prompt = encode_prompt(tokenizer, example.prompt, example.prefix)
-    response = tokenizer(example.response, add_special_tokens=False)["input_ids"]
+    response = encode_text(tokenizer, example.response)
     ids = (*prompt, *response, tokenizer.eos_token_id)
     if not response:
         return Rejected.make(example.id, "empty_response", raw=example.prompt)
+    if tokenizer.eos_token_id in response:
+        return Rejected.make(example.id, "end_token_inside", raw=example.response)
     if len(ids) > max_tokens:
         return Rejected.make(example.id, "too_long", f"{len(ids)} tokens, at most {max_tokens}", raw=example.response)
     # Without a prompt the first token cannot be predicted from anything, and must not be from the example packed before it.
@@ -88,8 +93,8 @@ def encode_all(
 def self_check(encoded: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> str:
     """Text that shows the first example with its mask, for a person to look at.
 
-    Raises UserError if an example has no labelled token, which would train nothing, or if its labels do not end with the
-    end token, which would train a model that never stops.
+    Raises UserError if an example has no labelled token, which would train nothing, or if its labels do not hold the end
+    token exactly once, as the last, which would train a model that never stops or stops too early.
     """
     if not encoded:
         raise UserError("There is nothing to train on: no examples are left.")
@@ -101,6 +106,11 @@ def self_check(encoded: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -
             raise UserError(
                 f"Example {one.example_id}: its output lacks the end token ({tokenizer.eos_token!r}), so the model "
                 "would not learn to stop."
+            )
+        if (times := one.labels.count(end)) > 1:
+            raise UserError(
+                f"Example {one.example_id}: its output holds the end token ({tokenizer.eos_token!r}) {times} times, so the "
+                "model would learn to stop in the middle."
             )
     first = encoded[0]
     masked = [token for token, label in zip(first.input_ids, first.labels, strict=True) if label == MASKED]

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from sei.errors import UserError
 from sei.records import Pair, Rejected
-from sei.target.load import encode_prompt
+from sei.target.load import encode_prompt, encode_text
 from sei.training.packing import share_out
 
 if TYPE_CHECKING:
@@ -74,18 +75,19 @@ def encode_pair(
 
     A longer pair loses the beginning of its prompt (except a begin token), so that both answers keep the same prompt; the
     answers are never cut. Pairs are rejected if they are too long even so (`too_long`, see LEAST_PROMPT), if their prompt or
-    an answer is empty, and if their answers are equal (`no_preference`).
+    an answer is empty, if their answers are equal (`no_preference`), and if the tokenizer can write the text of its end token
+    within an answer only as the end token (`end_token_inside`).
     """
     prompt = tuple(encode_prompt(tokenizer, pair.prompt, pair.prefix))
-    chosen, rejected = (
-        tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (pair.chosen, pair.rejected)
-    )
+    chosen, rejected = (tuple(encode_text(tokenizer, text)) for text in (pair.chosen, pair.rejected))
     if not prompt:
         return Rejected.make(pair.id, "empty_prompt", raw=pair.chosen)
     if not chosen or not rejected:
         return Rejected.make(pair.id, "empty_response", "rejected" if chosen else "chosen", raw=pair.prompt)
     if chosen == rejected:
         return Rejected.make(pair.id, "no_preference", "chosen and rejected are equal", raw=pair.chosen)
+    if tokenizer.eos_token_id in (*chosen, *rejected):
+        return Rejected.make(pair.id, "end_token_inside", raw=pair.chosen)
     end = () if pair.kind == "step" else (tokenizer.eos_token_id,)  # after a step the solution continues
     longer = max(len(chosen), len(rejected)) + len(end)
     room = max_tokens - longer
@@ -117,7 +119,16 @@ def encode_pairs(
 
 
 def pair_check(encoded: Sequence[EncodedPair], tokenizer: PreTrainedTokenizerBase) -> str:
-    """Text that shows the first pair, for a person to look at, and how many prompts were cut."""
+    """Text that shows the first pair, for a person to look at, and how many prompts were cut.
+
+    Raises UserError if an answer holds the end token before its last place.
+    """
+    for one in encoded:
+        if tokenizer.eos_token_id in (*one.chosen[:-1], *one.rejected[:-1]):
+            raise UserError(
+                f"Pair {one.pair_id}: the end token ({tokenizer.eos_token!r}) stands within an answer, so the model would "
+                "learn to stop in the middle."
+            )
     first = encoded[0]
     cut = sum(one.cut > 0 for one in encoded)
     return (
