@@ -3,8 +3,9 @@ r"""Reading an attempt: which part of a model's output is its solution of this p
 Purpose: one place that says where a solution begins and ends. A model that is not stopped goes on with a next question, a
 next chat turn, the text of its end token or the same line for ever; a reasoning model writes a draft first. None of that may
 be graded, shown to a teacher as a step, or trained on.
-Place in the flow: `sei.answers` grades what is read here, `sei.steps` splits it, `sei.target.formats` and `thoughts` train on it.
-Records keep the output as it came; whoever needs the solution reads it again, which is cheap.
+Place in the flow: `sei.answers` grades what is read here, `stages.mine` and `paths` pass it on, `stages.assemble` trains on it.
+`Attempt.output` is the output as it came, and whoever needs its solution reads it again, which is cheap; a `Mistake` has the
+solution.
 
 An output that needs no reading comes back unchanged. A heading such as `Question 2:` ends a solution only once it has given an
 answer, or cannot be a heading of its own: solutions restate their problem, and split it into questions.
@@ -19,6 +20,7 @@ Example::
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -57,13 +59,15 @@ def read(output: str, style: Style = "gsm8k") -> Reading:
     cut_at: CutAt = "end"
     if marker:
         cut_at = "turn" if _TURN_MARKER.search(marker) else "end_token"
-    end, found = _solution_end(text, style)
-    if found is not None:
-        text, cut_at = text[:end].rstrip(), found
+    if (heading := _next_heading(text)) is not None:
+        text, cut_at = text[: heading[0]].rstrip(), heading[1]
     loop = _loop_start(text) if cut_at == "end" else None
-    if loop is not None:
-        text, cut_at = text[:loop], "repetition"  # with its line break: an answer before the loop is a whole one
-    return Reading(output, text, cut_at, reasoning, unclosed, loop is not None)
+    if loop is not None and not _is_answer_alone(text[loop : loop + 1000], style):
+        # With its line break: an answer before the loop is a whole one.
+        return Reading(output, text[:loop], "repetition", reasoning, unclosed, True)
+    if (repeated := _repeated_answer(text, style)) is not None:
+        text, cut_at = text[:repeated], "repetition"
+    return Reading(output, text, cut_at, reasoning, unclosed)
 
 
 # ------------------------------------------------------------------------------------------- reasoning, special tokens
@@ -153,7 +157,8 @@ _HEADING = re.compile(
 )
 # Where a turn was decoded without its special tokens, or a model forgot the line break, it follows the answer at once.
 _GLUED = re.compile(
-    r"(?<=[0-9.!?>)}\]$])(?:(?:[Hh]uman|HUMAN|[Uu]ser|USER|[Aa]ssistant)(?:[ ]?:|[ \t]*\n)|(?:Question|Problem|Q)[ ]?[0-9]{0,4}[:.])"
+    r"(?<=[0-9.!?>)}\]$])"
+    r"(?:(?:[Hh]uman|HUMAN|[Uu]ser|USER|[Aa]ssistant)(?:[ ]?:|[ \t]*\n)|(?:Question|Problem|Q)[ ]?[0-9]{0,4}[:.])"
 )
 _GIVEN = re.compile(
     r"####(?!\#)[ \t]*(?![0-9]+[.)][ \t]+[A-Za-z])(?:[^\sA-Za-z]|[A-J]\b)|\\f?boxed[ ]?\{|<answer>|^[ \t>*_]*A[*_ ]{0,3}:"
@@ -165,21 +170,20 @@ _BLANK_LINE = re.compile(r"\n[ \t\r]*\n\Z")
 _DIGIT = re.compile(r"[0-9]+")
 
 
-def _solution_end(text: str, style: Style) -> tuple[int, CutAt | None]:
-    """Where the solution ends before the text does, and at what; None where it does not."""
+def _next_heading(text: str) -> tuple[int, CutAt] | None:
+    """Where a next question or turn begins, and which of the two."""
     end = len(text)
     cut_at: CutAt | None = None
-    if (heading := _next_heading(text)) is not None:
+    if (heading := _heading_on_a_line(text)) is not None:
         end, cut_at = heading.start(), "turn" if heading["role"] or heading["alone"] else "next_question"
     if (glued := _GLUED.search(text, 0, end)) is not None and (given := _GIVEN.search(text, 0, end)) is not None:
         glued = glued if glued.start() >= given.end() else _GLUED.search(text, given.end(), end)
         if glued is not None:
             end, cut_at = glued.start(), "next_question" if glued[0][0] in "QP" else "turn"
-    repeated = _repeated_answer(text[:end], style)
-    return (end, cut_at) if repeated is None else (repeated, "repetition")
+    return None if cut_at is None else (end, cut_at)
 
 
-def _next_heading(text: str) -> re.Match[str] | None:
+def _heading_on_a_line(text: str) -> re.Match[str] | None:
     """The first heading that belongs to a next question or turn."""
     first = answered = worked = counted = -1
     own_count = False  # the solution counts questions of its own, from 1
@@ -192,7 +196,7 @@ def _next_heading(text: str) -> re.Match[str] | None:
             answered, worked, counted = (
                 found.end() if found else len(text) for found in (given, _WORK.search(text), _DIGIT.search(text))
             )
-        counts = heading["number"] and heading["word"].lower() in ("question", "q")
+        counts = bool(heading["number"]) and heading["word"].lower() in ("question", "q")
         if heading.start() > first:
             if heading.start() >= answered:
                 if not (own_count and counts):
@@ -230,18 +234,28 @@ _ANSWER_LINE = re.compile(
 )
 
 
+def _answer_lines(text: str, style: Style) -> Iterator[re.Match[str]]:
+    for line in _ANSWER_LINE.finditer(text):
+        option = line["letter"] and style != "gsm8k"
+        markdown = style == "math" and line[0].lstrip().startswith("####") and not re.search(r"[0-9\\$]", line[0])
+        if not option and not markdown:
+            yield line
+
+
 def _repeated_answer(text: str, style: Style) -> int | None:
     """Where an answer line ends that the next answer line repeats; None where there is none."""
     previous: re.Match[str] | None = None
-    for line in _ANSWER_LINE.finditer(text):
-        if line["letter"] and style != "gsm8k":  # an option
-            continue
-        if line[0].lstrip().startswith("####") and style == "math" and not re.search(r"[0-9\\$]", line[0]):  # Markdown
-            continue
+    for line in _answer_lines(text, style):
         if previous is not None and line[0].strip() == previous[0].strip():
             return previous.end()
         previous = line
     return None
+
+
+def _is_answer_alone(loop: str, style: Style) -> bool:
+    """Whether a loop repeats an answer line and nothing else: it comes after a solution, and is none that got stuck."""
+    lines = [line for line in loop.splitlines() if line.strip()][:3]
+    return len(set(lines)) == 1 and any(line[0] == lines[0] for line in _answer_lines(loop, style))
 
 
 # --------------------------------------------------------------------------------------------------------------- loops

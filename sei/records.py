@@ -114,7 +114,9 @@ class Mistake(Record):
     question: str
     gold_answer: str
     gold_solution: str
-    output: str
+    output: (
+        str  # the solution in the attempt's output, which `sei.reading` finds; the attempt has the output as it came
+    )
     model: str
     family: str = ""
     level: int = 0  # the problem's, 0 where unknown

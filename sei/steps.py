@@ -1,8 +1,7 @@
 """Solutions as steps.
 
 Place in the flow: the teacher points at a step by number, the correction format numbers them, and the diagnosis aligns
-them; all three must count alike, so they all split here. A step is one line of text. Steps are those of the solution that
-`sei.reading` finds in a text: a draft before it and what a model goes on with are none.
+them; all three must count alike, so they all split here. A step is one line of text.
 
 Solutions in GSM8K's manner already are lines: a step is a non-empty line that is not the answer line. Free text (MATH)
 has sentences, formulas and lists; there a step is a sentence with the displayed equations it introduces and the
@@ -20,7 +19,6 @@ import re
 from collections.abc import Sequence
 
 from sei.answers import Style
-from sei.reading import read
 
 _ANSWER_LINE = re.compile(r"^\s*(?:####|A:)\s*(?P<answer>.*)$")
 # The last line of LeMa's format, as sei.target.formats writes it; as a last line of other text it says the same.
@@ -37,7 +35,6 @@ def split_steps(solution: str, style: Style = "gsm8k") -> tuple[list[str], str |
     last line `The answer is 5.` (LeMa). `math` and `choice`: free text; the answer line is a last line `#### 5` or
     `The answer is $5$.`, and a boxed answer stays in its step.
     """
-    solution = read(solution, style).text
     lines = [line.strip() for line in solution.splitlines() if line.strip()]
     if lines and (match := _ANSWER_SENTENCE.fullmatch(lines[-1])):
         answer = next(filter(None, match.groups()))
@@ -60,15 +57,17 @@ def _at_answer_line(lines: list[str]) -> tuple[list[str], str | None]:
 
 
 _ONLY_AN_ANSWER = re.compile(
-    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?answer\b.*|[\s$.\\()\[\]]*boxed\s*\{.*\}[\s$.\\()\[\]]*"
-    r"|<answer>.*|[\s$€£*.\\()\[\]-]*[0-9][0-9.,/]*[\s%*.\\()\[\]$]*",
+    r"[\s*_#>]*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?answer\b.*|<answer>.*"
+    r"|[\s$.\\()\[\]]*boxed\s*\{.*\}[\s$.\\()\[\]]*"
+    r"|[\s$€£*.\\()\[\]-]*[0-9][0-9.,/]*[\s%*.\\()\[\]$]*",
     re.IGNORECASE | re.DOTALL,
 )
+_REASON = re.compile(r"[0-9]\s*(?:[+*×÷=]|\s-\s)\s*[($]?[0-9]|\b(?:because|since)\b")
 
 
 def only_an_answer(step: str) -> bool:
     """Whether a step says an answer and nothing of how it was reached."""
-    return _ONLY_AN_ANSWER.fullmatch(step) is not None
+    return _ONLY_AN_ANSWER.fullmatch(step) is not None and _REASON.search(step) is None
 
 
 def join_steps(steps: Sequence[str], answer: str) -> str:

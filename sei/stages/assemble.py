@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
+from sei.reading import read
 from sei.records import (
     Attempt,
     Correction,
@@ -40,10 +41,10 @@ def from_attempts(attempts: Sequence[Attempt], problems: Sequence[Problem], form
     """Chain-of-thought rows from sampled paths: question -> the attempt, for each attempt graded correct."""
     by_id = {problem.id: problem for problem in problems}
     return [
-        _solution_row(formats, problem.question, attempt.output, problem.answer, "path", (attempt.id, problem.id))
+        _solution_row(formats, problem.question, solution, problem.answer, "path", (attempt.id, problem.id))
         for attempt in attempts
         if attempt.verdict is Verdict.CORRECT
-        for problem in (by_id[attempt.problem_id],)
+        for problem, solution in ((by_id[attempt.problem_id], formats.read(attempt.output).text),)
     ]
 
 
@@ -121,9 +122,11 @@ def from_checks(
     """
     question = {problem.id: problem.question for problem in problems}
     right = [
-        _row(thoughts.check(question[a.problem_id], split_steps(a.output)[0]), ALL_RIGHT, "check", (a.id, a.problem_id))
+        _row(thoughts.check(question[a.problem_id], steps), ALL_RIGHT, "check", (a.id, a.problem_id))
         for a in attempts
-        if a.verdict is Verdict.CORRECT and split_steps(a.output)[0]
+        if a.verdict is Verdict.CORRECT
+        for steps in (split_steps(read(a.output).text)[0],)
+        if steps
     ]
     by_id = {mistake.id: mistake for mistake in mistakes}
     wrong = [

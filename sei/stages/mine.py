@@ -27,22 +27,23 @@ from sei.target.engine import Asking
 
 @stage(Mistake, "mistakes", on_top=True)
 def mine(problems: Sequence[Problem], attempts: Sequence[Attempt], formats: Asking) -> Output[Mistake]:
-    """The mistakes among `attempts`, whose outputs `formats` reads; every other attempt is accounted for under its verdict.
+    """The mistakes among `attempts`, each with the solution that `formats` reads in its output, so that whoever explains,
+    corrects or trains on it sees that alone; every other attempt is accounted for under its verdict.
 
     A wrong one is rejected too as `truncated` where the token limit cut its solution, though it had named an answer; as
-    `no_steps` where it has none beside its answer; and as `duplicate` where an attempt of the same model has the same text.
+    `no_steps` where it has none beside its answer; and as `duplicate` where the same model wrote the same solution twice.
     """
     by_id = {problem.id: problem for problem in problems}
     mistakes: dict[str, Mistake] = {}
     rejected = []
     for item in attempts:
-        problem = by_id[item.problem_id]
-        identity = content_id("mistake", item.problem_id, item.model, item.output)
+        problem, reading = by_id[item.problem_id], formats.read(item.output)
+        identity = content_id("mistake", item.problem_id, item.model, reading.text)
         if item.verdict is not Verdict.WRONG:
             rejected.append(Rejected.make(item.id, str(item.verdict)))
-        elif formats.read(item.output).unfinished(item.truncated):
+        elif reading.unfinished(item.truncated):
             rejected.append(Rejected.make(item.id, str(Verdict.TRUNCATED), raw=item.output))
-        elif all(map(only_an_answer, formats.steps(item.output))):
+        elif all(map(only_an_answer, formats.steps(reading.text))):
             rejected.append(Rejected.make(item.id, "no_steps", raw=item.output))
         elif identity in mistakes:
             rejected.append(Rejected.make(item.id, "duplicate"))
@@ -54,7 +55,7 @@ def mine(problems: Sequence[Problem], attempts: Sequence[Attempt], formats: Aski
                 question=problem.question,
                 gold_answer=problem.answer,
                 gold_solution=problem.solution,
-                output=item.output,
+                output=reading.text,
                 model=item.model,
                 family=problem.family,
                 level=problem.level,

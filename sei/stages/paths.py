@@ -47,8 +47,9 @@ def paths(
         if item.verdict is not Verdict.CORRECT:
             reasons[index] = str(item.verdict)
             continue
-        key = _key(item.output, style)
-        if read(item.output, style).unfinished(item.truncated) or not key or not marked[item.id]:
+        reading = read(item.output, style)
+        key = _key(reading.text, style)
+        if reading.unfinished(item.truncated) or not key or not marked[item.id]:
             reasons[index] = "bad_format"
         elif key in seen[item.problem_id]:
             reasons[index] = seen[item.problem_id][key]

@@ -65,7 +65,7 @@ class Formats:
 
     def steps(self, output: str) -> list[str]:
         """The steps of the solution in an output."""
-        return split_steps(output, self.dataset)[0]
+        return split_steps(self.read(output).text, self.dataset)[0]
 
     def one_shot(self, example_question: str, example_solution: str, question: str) -> str:
         """The prompt with one demonstration before the question, written as a response where its answer can be read."""
@@ -81,12 +81,10 @@ class Formats:
         return self._fill("correct" if step else "correct_whole", question=question, steps=number_steps(steps))
 
     def solve_response(self, solution: str, answer: str) -> str:
-        """The response to `solve` and `one_shot`: the solution, ending with its answer as the style wants it. Of a model's
-        output, the solution that is read in it.
+        """The response to `solve` and `one_shot`: the solution, ending with its answer as the style wants it.
 
         `plain` and `alpaca` leave a solution that ends so already as it is, without surrounding blank space.
         """
-        solution = read(solution, self.dataset).text
         if self.style != "lema" and self._has_answer(solution):
             return solution.strip()
         steps, _ = split_steps(solution, self.dataset)

@@ -8,6 +8,8 @@ import pytest
 
 from sei.records import Attempt, Mistake, Problem, Verdict, content_id
 from sei.stages.mine import cap, mine
+from sei.target.formats import Formats
+from sei.target.thoughts import Thoughts
 
 
 def mistake(model: str, number: int, output: str = "") -> Mistake:
@@ -33,11 +35,49 @@ def test_attempts_of_several_models_give_mistakes_that_name_their_model() -> Non
     def attempt(model: str, output: str, sample: int = 0) -> Attempt:
         return Attempt(f"{model}-{sample}", problem.id, model, output, Verdict.WRONG, sample)
 
-    attempts = [attempt("a", "#### 3"), attempt("b", "#### 3"), attempt("b", "#### 3", 1), attempt("b", "#### 4", 2)]
-    output = mine([problem], attempts)
-    assert [(item.model, item.output) for item in output.records] == [("a", "#### 3"), ("b", "#### 3"), ("b", "#### 4")]
+    three, four = "1+1=3\n#### 3", "1+1=4\n#### 4"
+    attempts = [attempt("a", three), attempt("b", three), attempt("b", three, 1), attempt("b", four, 2)]
+    output = mine([problem], attempts, Formats("plain"))
+    assert [(item.model, item.output) for item in output.records] == [("a", three), ("b", three), ("b", four)]
     assert [(item.source_id, item.reason) for item in output.rejected] == [("b-1", "duplicate")]
-    assert [item.model for item in cap(output.records, 1.0, seed=0).records] == ["a", "b"]  # "#### 3" of b is a's
+    assert [item.model for item in cap(output.records, 1.0, seed=0).records] == ["a", "b"]  # the three of b is a's
+
+
+LOOP = "1+1=3\n" + "".join(f"Step {number}: #### 3\n" for number in range(2, 31))
+PROBLEM = Problem.make(question="1 and 1?", answer="2", solution="1+1=<<1+1=2>>2\n#### 2", source="test")
+
+
+@pytest.mark.parametrize(
+    ("output", "truncated", "reason"),
+    [
+        ("1+1=3\n#### 3", False, None),
+        ("1+1=3\n#### 3\n\nQuestion: And then?\n5+5=", True, None),  # the solution ended before the limit
+        ("1+1=3\n#### 3\nNo, let me see: 1 and", True, "truncated"),
+        (LOOP, True, "truncated"),
+        (LOOP, False, "truncated"),  # a recorded file that does not say why it ended
+        ("#### 3", False, "no_steps"),
+        ("The answer is 3.", False, "no_steps"),
+        ("3", False, "no_steps"),
+        ("$\\boxed{3}$", False, "no_steps"),
+        ("<answer>3</answer>", False, "no_steps"),
+        ("### Final Answer\n\n3", False, "no_steps"),
+        ("The answer is 3 because 1+1=3.\n#### 3", False, None),
+        ("<think>1 and 1 is 3.</think>\n\n**Answer:** 3", False, "no_steps"),
+    ],
+)
+def test_what_is_cut_or_has_no_steps_cannot_be_explained(output: str, truncated: bool, reason: str | None) -> None:
+    attempt = Attempt("attempt-1", PROBLEM.id, "m", output, Verdict.WRONG, truncated=truncated)
+    made = mine([PROBLEM], [attempt], Formats("plain"))
+    assert [item.reason for item in made.rejected] == ([] if reason is None else [reason])
+    assert [item.output for item in made.records] == ([output.partition("\n\n")[0]] if reason is None else [])
+
+
+def test_a_template_without_readable_steps_is_no_mistake() -> None:
+    outputs = ["<Step1>1+1=3</Step1>\n<Answer>3</Answer>", "1+1=3\n<Answer>3</Answer>"]
+    attempts = [Attempt(f"attempt-{index}", PROBLEM.id, "m", text, Verdict.WRONG) for index, text in enumerate(outputs)]
+    made = mine([PROBLEM], attempts, Thoughts("plain"))
+    assert [item.output for item in made.records] == outputs[:1]
+    assert [item.reason for item in made.rejected] == ["no_steps"]
 
 
 def test_equal_outputs_count_once_whoever_wrote_them() -> None:

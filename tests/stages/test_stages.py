@@ -80,12 +80,12 @@ def test_only_wrong_answers_are_mistakes_and_repetitions_count_once() -> None:
     problems = [problem(number) for number in range(4)]
     attempts = [
         make_attempt(problems[0], "#### 1", Verdict.CORRECT),
-        make_attempt(problems[1], "#### 5", Verdict.WRONG),
-        make_attempt(problems[1], "#### 5", Verdict.WRONG, sample=1),
+        make_attempt(problems[1], "1+1=5\n#### 5", Verdict.WRONG),
+        make_attempt(problems[1], "1+1=5\n#### 5", Verdict.WRONG, sample=1),
         make_attempt(problems[2], "", Verdict.NO_ANSWER),
         make_attempt(problems[3], "1 2", Verdict.TRUNCATED),
     ]
-    output = mine(problems, attempts)
+    output = mine(problems, attempts, FORMATS)
     assert [item.problem_id for item in output.records] == [problems[1].id]
     assert sorted(item.reason for item in output.rejected) == ["correct", "duplicate", "no_answer", "truncated"]
 

@@ -102,6 +102,8 @@ def test_stop_strings_cut_the_text(tmp_path: Path, server: Running) -> None:
 class Plain:
     """The question between tags, which the scripted server looks for; all of the output is graded."""
 
+    stop = ()
+
     def fingerprint(self) -> dict[str, str]:
         return {}
 
