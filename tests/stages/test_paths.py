@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from sei.records import Attempt, Problem, Verdict, content_id
+from sei.stages import assemble
 from sei.stages.paths import paths
+from sei.target.formats import Formats
 
 GOLD = "There are 2+3 = <<2+3=5>>5 apples.\n#### 5"
 
@@ -39,6 +41,17 @@ def test_only_right_answers_in_a_proper_format_are_paths() -> None:
     verdicts = [verdict for verdict in Verdict if verdict is not Verdict.CORRECT]
     found = reasons(one, *(attempt(one, f"Step.\n#### {n}", verdict) for n, verdict in enumerate(verdicts)))
     assert found == ["wrong", "no_answer", "truncated", "timeout", "ungradable"]
+
+
+def test_what_comes_after_a_solution_is_no_part_of_a_path() -> None:
+    one = problem()
+    more = "\n\nQuestion: Bob has 3 pens.\nSolution:\n#### 3"
+    good = "Add 2 and 3.\n2+3=5\n#### 5"
+    assert reasons(one, attempt(one, good + more, cut=True), attempt(one, good)) == ["", "duplicate"]
+    assert reasons(one, attempt(one, GOLD + more)) == ["same_as_gold"]
+    assert reasons(one, attempt(one, "Add 2 and 3.\nThat is 5<end>\n#### 5<end>")) == ["bad_format"]
+    [row] = assemble.from_attempts([attempt(one, "<think>4?</think>" + good + more)], [one], Formats("plain"))
+    assert row.response == good
 
 
 def test_steps_decide_what_is_distinct() -> None:

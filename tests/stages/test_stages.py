@@ -46,13 +46,14 @@ class ScriptedEngine:
     name = "scripted"
 
     def __init__(self, answer: Any) -> None:
-        self.answer, self.asked = answer, 0
+        self.answer, self.asked, self.stop = answer, 0, ()
 
     def fingerprint(self) -> dict[str, Any]:
         return {}
 
     def complete(self, queries: Sequence[Query], sampling: Sampling) -> list[list[Completion]]:
         self.asked += len(queries)
+        self.stop = sampling.stop
         texts = [self.answer(query) for query in queries]
         return [[] if text is None else [Completion(text, 3, text.endswith("~"), "m")] for text in texts]
 
@@ -67,6 +68,7 @@ def test_attempts_are_graded_and_problems_without_one_are_accounted_for(tmp_path
     verdicts = [item.verdict for item in output.records]
     assert verdicts[:3] == [Verdict.CORRECT, Verdict.WRONG, Verdict.NO_ANSWER]
     assert [(item.source_id, item.reason) for item in output.rejected] == [(problems[4].id, "no_attempt")]
+    assert engine.stop == FORMATS.stop != ()
     again = attempt(problems, engine, FORMATS, Sampling(), style="gsm8k", scratch=tmp_path)
     assert engine.asked == 5, "chunks in the scratch folder are not asked again"
     assert again.records == output.records
@@ -230,11 +232,12 @@ def test_selection_scores_each_candidate_as_a_demonstration_and_keeps_the_top_sh
         helped = candidates[2].question in query.prompt or (candidates[1].question in query.prompt and number < 3)
         return f"#### {number + 1 if helped else 0}"
 
+    engine = ScriptedEngine(answer)
     output = select(
         candidates,
         wrong,
         right,
-        ScriptedEngine(answer),
+        engine,
         FORMATS,
         Sampling(),
         keep=0.4,
@@ -243,6 +246,7 @@ def test_selection_scores_each_candidate_as_a_demonstration_and_keeps_the_top_sh
     )
     assert [(item.id, item.score) for item in output.records] == [("synthetic-12", 1.0), ("synthetic-11", 0.5)]
     assert [item.reason for item in output.rejected] == ["low_score"] * 3
+    assert engine.stop == FORMATS.stop
 
 
 def test_development_problems_are_not_parents_of_candidates_while_others_exist() -> None:

@@ -59,13 +59,14 @@ class ScriptedEngine:
     name = "scripted"
 
     def __init__(self, answer: Any) -> None:
-        self.answer, self.batches = answer, 0
+        self.answer, self.batches, self.stop = answer, 0, ()
 
     def fingerprint(self) -> dict[str, Any]:
         return {}
 
     def complete(self, queries: Sequence[Query], sampling: Sampling) -> list[list[Completion]]:
         self.batches += 1
+        self.stop = sampling.stop
         texts = [self.answer(query) for query in queries]
         return [[] if text is None else [Completion(text, 3, text.endswith("~"), "m")] for text in texts]
 
@@ -238,6 +239,7 @@ def test_student_traces_come_in_one_batch_and_are_read_strictly() -> None:
     engine = ScriptedEngine(lambda query: texts[query.question])
     result = student_traces([*mistakes, mistake("stepless", "no template")], engine, THOUGHTS, GREEDY)
     assert engine.batches == 1
+    assert engine.stop == THOUGHTS.stop != ()
     assert [(one.mistake_id, one.author, one.step) for one in result.records] == [
         ("mistake-1", "student", 2),
         ("right", "student", 0),
@@ -265,6 +267,7 @@ def test_a_student_told_the_step_writes_its_thought_after_the_prompt_of_the_pair
     engine = ScriptedEngine(lambda query: asked.append((query.prompt, query.prefix)) or texts[query.question])
     result = student_thoughts(mistakes, truths, engine, THOUGHTS, GREEDY)
     assert engine.batches == 1
+    assert engine.stop == THOUGHTS.stop != ()
     assert list(result.records) == [student_trace()]
     assert reasons(result) == {
         "malformed": "malformed", "untold": "no_step_to_point_at", "beyond": "no_step_to_point_at",
@@ -380,6 +383,7 @@ def test_a_check_changes_the_answer_only_where_it_names_a_wrong_step(tmp_path: P
     engine = ScriptedEngine(lambda query: CHECKS[query.question])
     first, result = run_second(tmp_path, engine)
     assert engine.batches == 1
+    assert engine.stop == THOUGHTS.stop != ()
     assert [one.verdict for one in result.records] == [
         Verdict.CORRECT, Verdict.CORRECT, Verdict.WRONG, Verdict.CORRECT, Verdict.WRONG, Verdict.CORRECT, Verdict.NO_ANSWER,
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from sei.answers import grade_many
 from sei.data import arithmetic
 from sei.records import Verdict
 from sei.steps import split_steps
+from sei.target.engine import Sampling
 from sei.target.formats import Formats, PromptStyle
 
 DATA = Path(__file__).parents[2] / "../shared/data"
@@ -84,6 +85,22 @@ def test_alpaca_asks_for_the_answer_as_the_data_set_is_graded() -> None:
     assert "####" not in asked["math"]
     assert "the letter" in asked["choice"]
     assert all("a?" in text and "### Response:" in text for text in asked.values())
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_stop_strings_are_how_a_prompt_begins_and_stand_in_no_response(style: PromptStyle) -> None:
+    formats = Formats(style)
+    shown = formats.one_shot("a?", GOLD, "b?")
+    assert sum(shown.count(stop) for stop in formats.stop) >= (1 if style == "plain" else 2)
+    assert not any(stop in formats.solve_response(GOLD, "5") for stop in formats.stop)
+    assert all(stop.endswith(":") for stop in formats.stop), "see STOP"
+    assert Sampling(stop=("x",)).until(formats.stop).until(formats.stop).stop == ("x", *formats.stop)
+
+
+def test_the_steps_of_an_output_are_those_of_its_solution() -> None:
+    output = "<think>6?</think>2+3=5\n#### 5\n\nQuestion: more?\n3+3=6\n#### 6"
+    assert Formats("plain").steps(output) == ["2+3=5"]
+    assert Formats("plain").read(output).text == "2+3=5\n#### 5"
 
 
 def test_an_answer_that_the_solution_lacks_is_added() -> None:

@@ -10,7 +10,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from sei.target import generation as hf
 from sei.target.engine import Query, Sampling
 from sei.target.generation import HFEngine
-from sei.target.load import encode_prompt
+from sei.target.load import encode_prompt, end_of_turn
 
 from .small import save_small, small_model, small_tokenizer
 
@@ -81,6 +81,39 @@ def test_stop_string_ends_and_is_cut_off(model: LlamaForCausalLM, tokenizer: Pre
     assert stopped.text == free.text[: free.text.find(stop)]
     assert not stopped.truncated
     assert stopped.tokens < free.tokens
+
+
+IM_CHAT = (
+    "{% for message in messages %}[{{ message.role }}]{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+def test_the_end_of_turn_of_the_chat_template_ends_a_completion() -> None:
+    model, tokenizer = small_model(vocab_size=301), small_tokenizer()
+    tokenizer.add_tokens(["<|im_end|>"], special_tokens=True)  # token 300; the end token is 0
+    sampling = Sampling(max_new_tokens=120, temperature=2.0)
+    prompts = [f"{index} apples" for index in range(30)]
+    bare = HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
+    tokenizer.chat_template = IM_CHAT
+    assert end_of_turn(tokenizer) == 300
+    assert hf._end_tokens(model, tokenizer).tolist() == [0, 300]
+    chat = HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
+    ended = [sum(not one.truncated for [one] in completions) for completions in (bare, chat)]
+    assert ended[0] < ended[1]
+    assert not any("<|im_end|>" in one.text for [one] in chat)
+
+
+def test_templates_that_write_no_end_or_refuse_have_none() -> None:
+    tokenizer = small_tokenizer()
+    assert end_of_turn(tokenizer) is None
+    for template in (
+        "{% for message in messages %}[{{ message.role }}]{{ message.content }}{% endfor %}",
+        "{% for message in messages %}{{ message.content }} {{ raise_exception('no') }}{% endfor %}",
+        "{% if",
+    ):
+        tokenizer.chat_template = template
+        assert end_of_turn(tokenizer) is None
 
 
 def test_sampling_is_seeded_per_prompt_and_sample(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:

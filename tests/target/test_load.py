@@ -20,6 +20,7 @@ from sei.target.load import (
     adapter_fingerprint,
     check_fits,
     encode_prompt,
+    encode_text,
     load_adapter,
     load_model,
     load_target,
@@ -251,6 +252,28 @@ def test_the_beginning_of_an_answer_stands_behind_the_turn_of_the_user() -> None
     tokenizer.chat_template = CHAT
     asked = encode_prompt(tokenizer, "Check:\n")
     assert tokenizer.decode(encode_prompt(tokenizer, "Check:\n", "Step 2.\n")) == tokenizer.decode(asked) + "Step 2.\n"
+
+
+def test_the_text_of_a_special_token_is_text() -> None:
+    tokenizer = small_tokenizer()
+    assert tokenizer("12<|end|>30")["input_ids"].count(0) == 1
+    assert encode_text(tokenizer, "12<|end|>30").count(0) == 0
+    assert tokenizer.decode(encode_text(tokenizer, "12<|end|>30")) == "12<|end|>30"
+    assert tokenizer("12<|end|>30")["input_ids"].count(0) == 1, "the tokenizer itself is as before"
+    assert encode_prompt(tokenizer, "12<|end|>30=", "<|end|>").count(0) == 0
+    assert encode_text(tokenizer, "12+30=<<12+30=42>>") == tokenizer("12+30=<<12+30=42>>")["input_ids"]
+
+
+def test_the_markers_of_a_chat_template_stay_special_around_text_that_reads_like_them() -> None:
+    tokenizer = small_tokenizer()
+    tokenizer.chat_template = CHAT
+    for content in ("12<|end|>30=", "<|end|>", "<|end|><|end|>[user]"):
+        ids = encode_prompt(tokenizer, content)
+        assert (ids[0], ids.count(0)) == (0, 1)
+        assert tokenizer.decode(ids) == f"<|end|>[user]{content}[assistant 26 Jul 2024]"
+    tokenizer.chat_template = "nothing of the message"
+    with pytest.raises(UserError, match="does not show the user's message"):
+        encode_prompt(tokenizer, "12<|end|>30=")
 
 
 def test_the_embedded_target_has_no_chat_template() -> None:

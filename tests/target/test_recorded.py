@@ -43,6 +43,19 @@ def test_gives_all_recorded_completions_in_order(tmp_path: Path) -> None:
     assert engine.fingerprint()["file"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("finish_reason", "truncated"),
+    [
+        *((reason, True) for reason in ("length", "LENGTH", "max_tokens", "MAX_TOKENS", "model_length")),
+        *((reason, False) for reason in ("stop", "eos", None, "", 7, {"type": "length"})),
+    ],
+)
+def test_the_reason_why_a_solution_ended_counts(tmp_path: Path, finish_reason: object, truncated: bool) -> None:
+    line = row(question="Q?", solution="First we", finish_reason=finish_reason)
+    [[one]] = RecordedEngine(write(tmp_path / "attempts.jsonl", line)).complete([Query("", "Q?")], Sampling())
+    assert one.truncated is truncated
+
+
 def test_questions_match_across_quotes_and_spaces(tmp_path: Path) -> None:
     engine = RecordedEngine(write(tmp_path / "a.jsonl", row(question="Tom’s  “apples”\n?", solution="s")))
     [found] = engine.complete([Query("", 'Tom\'s "apples" ?')], Sampling())

@@ -89,6 +89,18 @@ def test_prompts_hold_what_they_are_given(style: Literal["plain", "alpaca"]) -> 
     assert len({Thoughts(style, one).solve("q") for one in STYLES}) == (5 if style == "alpaca" else 2)
 
 
+def test_what_a_target_goes_on_with_is_no_part_of_its_template_or_check() -> None:
+    xml = "<Step1>2+3=5</Step1>\n<Generalized>g</Generalized>\n<Answer>5</Answer>"
+    check = "Step 2.\n<Cause>c</Cause>\n<Correction>\nStep 2: 2+3=5\n</Correction>\n<Answer>5</Answer>"
+    for before, after in (("", "\n\nQuestion: And then?\n<Answer>7</Answer>"), ("<think>7?</think>\n", "<end>")):
+        ran_on = before + xml + after
+        assert PLAIN.solution(ran_on) == "2+3=5\n#### 5"
+        assert (PLAIN.template(ran_on), PLAIN.steps(ran_on)) == (PLAIN.template(xml), ["2+3=5"])
+        assert PLAIN.read_answer(ran_on) == PLAIN.read_answer(xml) != ""
+        assert PLAIN.read_check(before + check + after) == PLAIN.read_check(check)
+    assert PLAIN.read_check(check).step == 2
+
+
 def test_outputs_become_solutions_for_teachers() -> None:
     xml = "<Step1>2+3=5<Key>k</Key></Step1>\n<Step2>5-1=4</Step2>\n<Generalized>g</Generalized>\n<Answer>4</Answer>"
     assert PLAIN.solution(xml) == "2+3=5\n5-1=4\n#### 4"

@@ -59,6 +59,27 @@ def test_too_long_and_empty_are_rejected_not_cut() -> None:
     assert isinstance(rejected[0], Rejected)
 
 
+def test_the_end_token_is_where_the_output_ends_and_nowhere_else() -> None:
+    tokenizer = small_tokenizer()
+    encoded, rejected = encode_all([example("Tom<|end|> has ", "42<|end|>\n#### 42<|end|>")], tokenizer, 100)
+    assert rejected == []
+    assert encoded[0].input_ids.count(0) == 1
+    self_check(encoded, tokenizer)
+
+    class Old:  # a tokenizer that cannot write the text of its end token
+        eos_token_id, chat_template, added_tokens_decoder = 0, None, {}
+
+        def __call__(self, text: str, **options: bool) -> dict[str, list[int]]:
+            return {"input_ids": tokenizer(text)["input_ids"]}
+
+        def __len__(self) -> int:
+            return 300
+
+    row = encode(example("Tom has ", "4<|end|>2"), Old(), 100)  # type: ignore[arg-type]
+    assert isinstance(row, Rejected)
+    assert (row.reason, row.raw) == ("end_token_inside", "4<|end|>2")
+
+
 def test_self_check_shows_prompt_and_output_apart() -> None:
     tokenizer = small_tokenizer()
     encoded, _ = encode_all([example("Tom has ", "42 apples")], tokenizer, 100)
@@ -74,6 +95,9 @@ def test_self_check_refuses_masked_unended_and_nothing() -> None:
         self_check([good, Encoded("bad", (5, 6, 0), (MASKED,) * 3)], tokenizer)
     with pytest.raises(UserError, match=r"Example bad: its output lacks the end token \('<\|end\|>'\)"):
         self_check([good, Encoded("bad", (5, 6, 7), (MASKED, 6, 7))], tokenizer)
+    with pytest.raises(UserError, match=r"Example bad: its output holds the end token .* 2 times"):
+        self_check([good, Encoded("bad", (0, 6, 0, 7, 0), (MASKED, 6, 0, 7, 0))], tokenizer)
+    self_check([Encoded("chat", (0, 6, 7, 0), (MASKED, MASKED, 7, 0))], tokenizer)  # a template's marker in the prompt
     with pytest.raises(UserError, match="nothing to train on"):
         self_check([], tokenizer)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sei.errors import UserError
 from sei.records import Pair, Rejected
 from sei.training.losses import MASKED, answer_logps
 from sei.training.pairs import (
@@ -101,6 +102,16 @@ def test_pairs_that_cannot_be_trained_on_are_rejected_with_their_reason() -> Non
     assert isinstance(kept, EncodedPair)
     assert len(kept.prompt) == LEAST_PROMPT
     assert isinstance(encode_pair(pairs[1], tokenizer, 10), Rejected)
+
+
+def test_the_text_of_the_end_token_is_text_and_a_pair_that_ends_early_is_refused() -> None:
+    tokenizer = small_tokenizer()
+    one = encode_pair(pair("Tom<|end|> ", "4<|end|>2", "43<|end|>"), tokenizer, 100)
+    assert isinstance(one, EncodedPair)
+    assert [part.count(0) for part in (one.prompt, one.chosen, one.rejected)] == [0, 1, 1]
+    pair_check([one], tokenizer)
+    with pytest.raises(UserError, match=r"Pair early: the end token \('<\|end\|>'\) stands within an answer"):
+        pair_check([one, EncodedPair("early", 1, (5,), (6, 0, 7, 0), (8, 0))], tokenizer)
 
 
 def test_mask_by_hand() -> None:
