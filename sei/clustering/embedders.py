@@ -10,7 +10,6 @@ Example::
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,13 +21,13 @@ import numpy as np
 from sei.clustering.base import Vectors
 from sei.errors import UserError, missing_extra
 from sei.values import Count
+from sei.words import split_words
 
-_WORD = re.compile(r"[^\W_]+")
 # Words that nearly every error keyphrase may hold and that do not tell one error from another. A fixed list and not
 # inverse document frequencies, because a centroid of round 1 must lie in one space with the phrases of round 2.
 # (`s` is what remains of a possessive.)
 GENERIC_WORDS = frozenset(
-    _WORD.findall("""
+    split_words("""
     a an the of in on at to for from by with and or as when while after before during is are was were be been its it
     that this these those their his her s error errors erroneous incorrect incorrectly wrong wrongly mistake mistakes
     mistaken mistakenly miscalculation miscalculated faulty flawed false calculation calculations calculate calculated
@@ -64,7 +63,7 @@ class Hashing:
         """Unit rows, float32 [len(texts), dimension]."""
         from sklearn.feature_extraction.text import HashingVectorizer
 
-        words_of = [_WORD.findall(text.casefold()) for text in texts]
+        words_of = [split_words(text.casefold()) for text in texts]
         vocabulary = {word: index for index, word in enumerate(sorted({w for words in words_of for w in words}))}
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         if vocabulary:

@@ -2,9 +2,9 @@
 
 Place in the flow: the synthesize stage keeps a draft only if its ROUGE-L F is below a threshold against the seed
 problems, the test problems and everything kept so far (SEI: 0.7); the separate stage uses all three ways to keep
-training problems apart from validation and test problems. ROUGE-L scores are those of the package rouge_score (rougeL,
-no stemmer), to the last bit, because both compute the same expression from the same integer, the length of the longest
-common subsequence of words.
+training problems apart from validation and test problems. Words are those of `sei.words`, in any script. For texts in
+ASCII the ROUGE-L scores are those of the package rouge_score (rougeL, no stemmer), to the last bit, because both compute
+the same expression from the same integer, the length of the longest common subsequence of words.
 
 Example::
 
@@ -27,7 +27,8 @@ import numpy.typing as npt
 from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
-_WORD = re.compile(r"[a-z0-9]+")  # rouge_score's default tokenizer: whatever else there is separates words
+from sei.words import split_words
+
 _BATCH = 256  # texts compared at a time: 256 x 30,000 references are 60 MB of scores
 
 Words = array  # of word ids
@@ -99,7 +100,7 @@ class SimilarityFilter:
 
     def _ids(self, text: str) -> Words:
         vocabulary = self._vocabulary
-        return array("I", [vocabulary.setdefault(word, len(vocabulary)) for word in _WORD.findall(text.lower())])
+        return array("I", [vocabulary.setdefault(word, len(vocabulary)) for word in split_words(text.lower())])
 
     def _nearest(self, words: Sequence[Words]) -> list[Overlap | None]:
         if not self._words:
@@ -163,7 +164,7 @@ def shared_ngrams(texts: Sequence[str], references: Sequence[str], n: int) -> di
 
 
 def _ngrams(text: str, n: int) -> set[tuple[str, ...]]:
-    words = _WORD.findall(text.lower())
-    if not words:
+    sequence = split_words(text.lower())
+    if not sequence:
         return set()
-    return {tuple(words[start : start + n]) for start in range(max(1, len(words) - n + 1))}
+    return {tuple(sequence[start : start + n]) for start in range(max(1, len(sequence) - n + 1))}

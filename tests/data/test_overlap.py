@@ -10,14 +10,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sei.data.overlap import Overlap, SimilarityFilter, content_key, exact_matches, shared_ngrams
+from sei.data.sources import Published
+from sei.records import Problem
+from sei.stages.separate import separate
+from sei.words import split_words
 
 rouge_scorer = pytest.importorskip("rouge_score.rouge_scorer")
-_SCORER = rouge_scorer.RougeScorer(["rougeL"])
+
+
+class _Words:
+    """Our words as rouge_score takes them; those of ASCII texts are its own (tests/test_words.py)."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return split_words(text.lower())
+
+
+_SCORER = rouge_scorer.RougeScorer(["rougeL"], tokenizer=_Words())
+_CASE = Path(__file__).parents[2] / "../shared/cases/data/overlap-nonlatin"
 _GSM8K = Path(__file__).parents[2] / "../shared/data/gsm8k/train.jsonl"
 
 # Few distinct words, so that long common subsequences and scores at the threshold are frequent.
 _texts = st.one_of(
-    st.lists(st.sampled_from(["a", "b", "B", "c7", "...", "é", "5", "7,5"]), max_size=12).map(" ".join),
+    st.lists(st.sampled_from(["a", "b", "B", "c7", "...", "é", "5", "7,5", "鸡", "ก้"]), max_size=12).map(" ".join),
     st.text(max_size=30),
 )
 
@@ -74,7 +88,7 @@ def test_a_score_at_the_threshold_is_rejected() -> None:
 
 def test_without_references_or_words_nothing_overlaps() -> None:
     assert SimilarityFilter(0.7).check("anything") is None
-    assert SimilarityFilter(0.1, ["", "?!"]).filter_batch(["", "?!", "一二三"]) == [None, None, None]
+    assert SimilarityFilter(0.1, ["", "?!"]).filter_batch(["", "?!", "…"]) == [None, None, None]
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5])
@@ -122,7 +136,7 @@ def test_shared_ngrams_by_hand() -> None:
         "One, two: THREE!",  # shorter than 4 words below, one 3-gram here
         "tiny text",  # shorter than n: whole
         "tiny text more",  # not the same whole text
-        "一二三",  # no words
+        "？！",  # no words
     ]
     assert shared_ngrams(texts, references, 3) == {
         0: Overlap(2 / 3, references[1]),
@@ -139,4 +153,90 @@ def test_shared_ngrams_by_hand() -> None:
 
 
 def test_texts_without_words_share_nothing() -> None:
-    assert shared_ngrams(["", "?!"], ["", "一二"], 2) == {}
+    assert shared_ngrams(["", "?!"], ["", "？！"], 2) == {}
+
+
+# Six training problems, a near copy of the last of them, and two others: of each script, the near copy alone is taken out.
+_SCRIPTS = {
+    "Russian": (
+        [
+            "У Маши 3 яблока, она купила ещё 5. Сколько яблок у Маши?",
+            "Поезд едет 60 км в час. Сколько он проедет за 3 часа?",
+            "В магазине 12 книг, продали 4. Сколько осталось?",
+            "В классе 20 столов, 7 вынесли. Сколько столов в классе?",
+            "В коробке 6 карандашей. Сколько карандашей в 9 коробках?",
+            "Лена читает 8 страниц в день. Сколько страниц она прочтёт за неделю?",
+        ],
+        [
+            "Лена каждый день читает 8 страниц в день. Сколько всего страниц она прочтёт за неделю?",
+            "На складе 20 ящиков по 7 килограммов. Сколько они весят?",
+            "У Пети 9 марок, он отдал 2. Сколько марок осталось у Пети?",
+        ],
+    ),
+    "Hindi": (
+        [
+            "राम के पास 3 सेब हैं और वह 5 और खरीदता है। अब कितने सेब हैं?",
+            "रेलगाड़ी एक घंटे में 60 किलोमीटर चलती है। 3 घंटे में कितना चलेगी?",
+            "दुकान में 12 किताबें हैं, 4 बिक गईं। कितनी बचीं?",
+            "कक्षा में 20 मेज़ें हैं, 7 हटा दी गईं। कितनी मेज़ें बचीं?",
+            "एक डिब्बे में 6 पेंसिलें हैं। 9 डिब्बों में कितनी पेंसिलें हैं?",
+            "सीता रोज़ 8 पन्ने पढ़ती है। वह एक सप्ताह में कितने पन्ने पढ़ती है?",
+        ],
+        [
+            "सीता हर रोज़ 8 पन्ने पढ़ती है। वह एक सप्ताह में कुल कितने पन्ने पढ़ती है?",
+            "गोदाम में 20 पेटियाँ हैं, हर पेटी 7 किलो की है। कुल वज़न कितना है?",
+            "मोहन के पास 9 टिकट हैं, उसने 2 दे दिए। कितने बचे?",
+        ],
+    ),
+    "Thai": (
+        [
+            "สมชายมีแอปเปิ้ล 3 ผล และซื้อเพิ่มอีก 5 ผล ตอนนี้เขามีแอปเปิ้ลกี่ผล",
+            "รถไฟวิ่งชั่วโมงละ 60 กิโลเมตร วิ่ง 3 ชั่วโมงได้ระยะทางเท่าไร",
+            "ร้านมีหนังสือ 12 เล่ม ขายไป 4 เล่ม เหลือกี่เล่ม",
+            "ในห้องเรียนมีโต๊ะ 20 ตัว ย้ายออก 7 ตัว เหลือโต๊ะกี่ตัว",
+            "กล่องหนึ่งมีดินสอ 6 แท่ง 9 กล่องมีดินสอกี่แท่ง",
+            "สมหญิงอ่านหนังสือวันละ 8 หน้า หนึ่งสัปดาห์อ่านได้กี่หน้า",
+        ],
+        [
+            "สมหญิงอ่านหนังสือทุกวันวันละ 8 หน้า ในหนึ่งสัปดาห์เธออ่านได้กี่หน้า",
+            "โกดังมีส้ม 20 ลัง ลังละ 7 กิโลกรัม หนักทั้งหมดเท่าไร",
+            "มานีมีแสตมป์ 9 ดวง ให้เพื่อนไป 2 ดวง เหลือกี่ดวง",
+        ],
+    ),
+    "Japanese": (
+        [
+            "りんごが3個あります。さらに5個買いました。全部で何個ですか。",
+            "電車は時速60kmで3時間走りました。何km走りましたか。",
+            "本屋に本が12冊あり、4冊売れました。残りは何冊ですか。",
+            "教室に机が20台あります。7台運び出しました。何台残りますか。",
+            "鉛筆は1箱に6本です。9箱では何本ありますか。",
+            "花子は毎日本を8ページ読みます。1週間で何ページ読みますか。",
+        ],
+        [
+            "花子さんは毎日、本を8ページずつ読みます。1週間では何ページ読みますか。",
+            "倉庫にみかんが20箱あり、1箱は7キロです。全部で何キロですか。",
+            "太郎は切手を9枚持っていて、2枚あげました。今は何枚ですか。",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("script", _SCRIPTS)
+def test_near_copies_are_found_in_every_script(script: str) -> None:
+    train, test = (
+        [
+            Problem.make(question=question, answer=str(n), solution="", source="own")
+            for n, question in enumerate(questions)
+        ]
+        for questions in _SCRIPTS[script]
+    )
+    output = separate(train, {"test": test}, rouge=0.7, ngram=13)
+    assert output.records == train[:5]
+    assert [rejected.source_id for rejected in output.rejected] == [train[5].id]
+
+
+@pytest.mark.skipif(not _CASE.is_dir(), reason="needs shared/cases")
+def test_handed_case() -> None:
+    splits = Published("gsm8k", path=str(_CASE)).load()
+    output = separate(splits.train, splits.tests, rouge=0.7, ngram=13)
+    assert output.records == splits.train[:5]
