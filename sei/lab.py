@@ -108,8 +108,9 @@ class Lab:
 
     def _recorded_splits(self, splits: Splits, engine: Replays) -> Splits:
         problems = [*splits.train, *splits.validation, *(p for test in splits.tests.values() for p in test)]
-        recorded = engine.questions()
-        check_known(recorded, [problem.question for problem in problems], path=engine.path)
+        known = [problem.question for problem in problems]
+        recorded = engine.questions(known)
+        check_known(recorded, known, path=engine.path)
         asked = {normalize_question(question) for question in recorded}
         mined = [problem for problem in problems if normalize_question(problem.question) in asked]
         tests = {problem.id for test in splits.tests.values() for problem in test}

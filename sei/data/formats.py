@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sei import answers
-from sei.data.rows import Fault, Row, Skip, text
+from sei.data.files import Fault, Row
+from sei.data.rows import Skip, optional, text
 
 
 def gsm8k(row: Row) -> dict[str, Any]:
@@ -39,27 +40,36 @@ def math(row: Row) -> dict[str, Any]:
     answer = text(row, "answer") if "answer" in row else answers.boxed(solution)
     if not answer:
         raise Fault("field 'solution' has no \\boxed{answer} and there is no field 'answer'")
-    level = re.search(r"[1-5]", str(row.get("level", "")))
+    level = re.search(r"[1-5]", optional(row, "level"))
     return {
         "question": text(row, "problem", "question"),
         "answer": answer,
         "solution": solution,
-        "family": str(row.get("subject") or row.get("type") or ""),
+        "family": optional(row, "subject", "type"),
         "level": int(level[0]) if level else 0,
     }
 
 
+def question(row: Row) -> str:
+    """The question of a row of any set that puts it as a text, whatever the set calls it."""
+    if "Body" in row:  # SVAMP
+        body = text(row, "Body")
+        body += "" if body[-1] in ".?!," else ","  # a third of the bodies are clauses of the question
+        return f"{body} {text(row, 'Question')}"
+    if "body" in row:  # ASDiv
+        return f"{text(row, 'body')} {text(row, 'question')}"
+    return text(row, "question", "problem", "query")
+
+
 def svamp(row: Row) -> dict[str, Any]:
     """Body, Question, Equation, Answer, Type."""
-    body, question = text(row, "Body"), text(row, "Question")
-    body += "" if body[-1] in ".?!," else ","  # a third of the bodies are clauses of the question
     answer = re.sub(r"\.0$", "", text(row, "Answer"))
     equation = text(row, "Equation")
     return {
-        "question": f"{body} {question}",
+        "question": question(row),
         "answer": answer,
         "solution": f"{equation} = {answer}\n#### {answer}",
-        "family": str(row.get("Type", "")),
+        "family": optional(row, "Type"),
     }
 
 
@@ -68,12 +78,12 @@ def asdiv(row: Row) -> dict[str, Any]:
     answer = re.sub(r"\s*\([^()]*\)\s*$", "", text(row, "answer"))  # "9 (apples)"
     if answers.extract(answer, "gsm8k") is None or re.search(r"[A-Za-z;:]", answer):
         raise Skip  # LeMa evaluates on the numeric answers alone: 2,084 of 2,305
-    formula = str(row.get("formula", ""))
+    formula = optional(row, "formula")
     return {
-        "question": f"{text(row, 'body')} {text(row, 'question')}",
+        "question": question(row),
         "answer": answer,
         "solution": f"{formula}\n#### {answer}".lstrip(),
-        "family": str(row.get("solution_type", "")),
+        "family": optional(row, "solution_type"),
     }
 
 
@@ -82,8 +92,8 @@ def csqa(row: Row) -> dict[str, Any]:
     nested = isinstance(row.get("question"), dict)  # the original release nests stem and choices
     inner: Row = row["question"] if nested else row
     choices = inner.get("choices")
-    if isinstance(choices, dict):
-        pairs = list(zip(choices.get("label", []), choices.get("text", []), strict=False))
+    if isinstance(choices, dict) and all(isinstance(choices.get(name), list) for name in ("label", "text")):
+        pairs = list(zip(choices["label"], choices["text"], strict=False))
     elif isinstance(choices, list) and all(isinstance(choice, dict) for choice in choices):
         pairs = [(choice.get("label"), choice.get("text")) for choice in choices]
     else:

@@ -6,8 +6,9 @@ Place in the flow: `data=gsm8k` and its like are `Published`; `load_tests` reads
 separate stage then compares training problems with all of them.
 
 Local files are `train.jsonl` and `test.jsonl` in the folder given (one JSON object a line, the fields of the hub's
-version or of the original release; some sets may keep the release's own file names). From the hub, the revision is
-pinned where one could be confirmed; `content_checksum` records what was really read in either case.
+version or of the original release; some sets may keep the release's own file names), the hub's Parquet files, or folders
+`train` and `test` with many files, as MATH was released. From the hub, the revision is pinned where one could be confirmed;
+`content_checksum` records what was really read in either case.
 
 Example::
 
@@ -19,14 +20,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sei import answers
 from sei.data import formats
 from sei.data.base import Data, OverlapLimits
-from sei.data.rows import Fault, Reader, Row, json_lines, to_problems
+from sei.data.files import WANTED, Fault, Row, data_files, rows
+from sei.data.rows import Reader, to_problems
 from sei.data.splits import Splits, hold_out
 from sei.errors import UserError
 from sei.records import Problem
@@ -179,22 +182,23 @@ def _splits(name: str) -> tuple[str, ...]:
 def _load_split(name: str, split: str, path: str | None, key: str) -> list[Problem]:
     """One split of a set; `key` is where the configuration has its local folder."""
     source, place = _source(name), _place(name, split, path, key)
-    rows: Iterable[tuple[str, Row | Fault]]
-    if isinstance(place, Path):
-        rows, none = json_lines(place), f"{place} holds no problems. Expected one JSON object a line."
+    found: Iterable[tuple[str, Row | Fault]]
+    if isinstance(place, Hub):
+        found = _hub_rows(name, place, split, key)
+        none = f"{place.id} gave no problems for {split}. {_remedy(name, split, key)}"
     else:
-        rows, none = _hub_rows(name, place, split, key), f"{place.id} gave no problems for {split}. "
-        none += _remedy(name, split, key)
-    # the hub's parts may repeat a row, a file should not
-    strict = isinstance(place, Path)
-    problems = to_problems(rows, source.read, name=name, split=split, style=source.style, strict=strict)
+        found = (row for file in place for row in rows(file))
+        none = f"{place[0]} holds no problems. {WANTED}."
+    # The set's own parts may repeat a row, a file that someone made of them should not.
+    strict = not isinstance(place, Hub) and len(place) == 1 and place[0].suffix != ".parquet"
+    problems = to_problems(found, source.read, name=name, split=split, style=source.style, strict=strict)
     if not problems:
         raise UserError(f"data={name}: {none}")
     return problems
 
 
-def _place(name: str, split: str, path: str | None, key: str) -> Path | Hub:
-    """Where one split is read from: a file of the local folder, or the hub. Raises UserError where there is neither."""
+def _place(name: str, split: str, path: str | None, key: str) -> list[Path] | Hub:
+    """Where one split is read from: files of the local folder, or the hub. Raises UserError where there is neither."""
     source = _source(name)
     if path is None:
         if source.hub is None:
@@ -203,32 +207,66 @@ def _place(name: str, split: str, path: str | None, key: str) -> Path | Hub:
     folder, candidates = Path(path), source.files[split]
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"{key}={folder}: {what}. Give a folder that holds {candidates[0]} (data={name}).")
-    for candidate in candidates:
-        if (folder / candidate).is_file():
-            return folder / candidate
+        own = f" A file with fields of your own is read by data=jsonl data.path={folder}." if folder.exists() else ""
+        raise UserError(f"{key}={folder}: {what}. Give a folder that holds {candidates[0]} (data={name}).{own}")
+    for files in _local(source, split, folder):
+        if files:
+            return files
     names = " or ".join(candidates)
-    raise UserError(f"{key}={folder}: no file {names} in it, which data={name} needs: {source.download}.")
+    raise UserError(
+        f"{key}={folder}: no file {names} in it, which data={name} needs: {source.download}. The hub's Parquet files are "
+        f"read too, and a folder {split} with one problem a file.{data_files(folder)}"
+    )
+
+
+def _local(source: Source, split: str, folder: Path) -> Iterator[list[Path]]:
+    """What a folder may hold of one split, most particular first; the first that is not empty counts."""
+    for candidate in source.files[split]:
+        stem = candidate.rpartition(".")[0]
+        for name in (candidate, f"{candidate}.gz", f"{stem}.json", f"{stem}.json.gz", f"{stem}.parquet"):
+            yield [folder / name] if (folder / name).is_file() else []
+    hub = source.hub or Hub("", None, {split: (split,)})
+    # A copy of the hub's repository: train-00000-of-00001.parquet, in a folder for each configuration.
+    configured = [folder / config for config in hub.configs if config and (folder / config).is_dir()]
+    yield [
+        file
+        for place in configured or [folder]
+        for part in hub.splits[split]
+        for file in sorted(place.rglob(f"{part}-*-of-*.parquet"))
+    ]
+    yield sorted(_data_files_below(folder / split), key=_natural)
+
+
+def _data_files_below(folder: Path) -> Iterator[Path]:
+    """MATH as released: algebra/1.json, algebra/2.json, ..., one problem a file."""
+    for file in folder.rglob("*"):
+        if re.fullmatch(r"[^.].*\.(jsonl?|parquet)(\.gz)?", file.name) and file.is_file():
+            yield file
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """The order of names with numbers: 2.json before 10.json."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]{1,18})", str(path))]
 
 
 def _hub_rows(name: str, hub: Hub, split: str, key: str) -> list[tuple[str, Row | Fault]]:
     """("id/configuration:part:number", row) for every row of a split."""
     import datasets
 
-    rows: list[tuple[str, Row | Fault]] = []
+    found: list[tuple[str, Row | Fault]] = []
     try:
         for config in hub.configs:
             for part in hub.splits[split]:
                 table = datasets.load_dataset(hub.id, config, split=part, revision=hub.revision)
                 place = f"{hub.id}/{config}" if config else hub.id
-                rows += [(f"{place}:{part}:{number}", dict(row)) for number, row in enumerate(table, start=1)]
+                found += [(f"{place}:{part}:{number}", dict(row)) for number, row in enumerate(table, start=1)]
     except Exception as error:  # the hub's clients raise dozens of types, most of them for "no network"
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
         raise UserError(
             f"data={name}: {hub.id} could not be read from the hub ({type(error).__name__}: {first}). "
             f"{_remedy(name, split, key)}"
         ) from error
-    return rows
+    return found
 
 
 def _remedy(name: str, split: str, key: str) -> str:

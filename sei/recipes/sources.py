@@ -90,14 +90,15 @@ class FromFile(_Sampled):
     """A file of recorded attempts; it has the samples that it has."""
 
     kind: Literal["recorded"] = "recorded"
-    path: str = ""  # JSONL file
+    path: str = ""  # the file
+    requests: str | None = None  # the input of a batch whose output the file is
 
     @property
     def label(self) -> str:
         return Path(self.path).name.removesuffix(".jsonl")
 
     def engine(self, lab: Lab, adapter: Adapter | None) -> Engine:
-        return Recorded(self.path).open(lab.weights())
+        return Recorded(self.path, self.requests).open(lab.weights())
 
     def complaints(self, place: str) -> Iterator[str]:
         if not self.path:
@@ -208,6 +209,6 @@ def served(sources: Sequence[Source]) -> list[FromApi]:
 def _note_unasked(lab: Lab, engine: Replays, problems: Sequence[Problem], name: str) -> None:
     """Say how many recorded attempts have no use, because their questions are none of the `problems`."""
     asked = {normalize_question(problem.question) for problem in problems}
-    recorded = engine.questions()
+    recorded = engine.questions(problem.question for problem in problems)
     if unused := sum(normalize_question(question) not in asked for question in recorded):
         lab.note(f"{name}: {unused:,} of {len(recorded):,} recorded questions belong to none of its problems")

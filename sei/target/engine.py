@@ -7,7 +7,7 @@ Place in the flow: `stages.attempt`, `stages.select` and `stages.evaluate` ask a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -141,6 +141,6 @@ class Replays(Protocol):
         """The file they are from."""
         ...
 
-    def questions(self) -> list[str]:
-        """The distinct questions that it has completions for."""
+    def questions(self, known: Iterable[str] = ()) -> list[str]:
+        """The distinct questions that it has completions for; `known` are those it may have been asked."""
         ...

@@ -198,18 +198,160 @@ def test_too_few_problems(tmp_path: Path) -> None:
         Jsonl(**own).load()
     with pytest.raises(UserError, match=r"and data\.validation=60 are to be held out .* such as data\.validation=6\."):
         Jsonl(**own, test_path=own["path"], validation=60).load()
-    with pytest.raises(UserError, match=r"own\.jsonl holds no problems\. Expected one JSON object a line"):
+    with pytest.raises(UserError, match=r"own\.jsonl holds no problems\. Wanted: JSON objects, one a line"):
         Jsonl(path=write(tmp_path / "own.jsonl")).load()
 
 
 def test_complaints(tmp_path: Path) -> None:
     path = write(tmp_path / "own.jsonl", *sums(3))
     assert Jsonl(path=path).complaints() == []
-    assert Jsonl().complaints() == ["data.path: not given. Name the file with your problems, one JSON object a line"]
+    assert Jsonl().complaints() == [
+        "data.path: not given. Name the file with your problems, such as JSONL: one JSON object a line"
+    ]
     assert Jsonl(path=f"{path}x", test_path=str(tmp_path)).complaints() == [
-        f"data.path={path}x: no such file. Name a file with one JSON object a line",
-        f"data.test_path={tmp_path}: is a folder, not a file. Name a file with one JSON object a line",
+        f"data.path={path}x: no such file. Name a file of rows, such as one JSON object a line",
+        f"data.test_path={tmp_path}: is a folder, not a file. It holds own.jsonl. Name one file",
     ]
     assert Jsonl(path=path, name="gsm8k").complaints() == [
         "data.name=gsm8k: a published set has this name. Choose another"
     ]
+
+
+METAMATH = {
+    "type": "GSM_Rephrased",
+    "query": "Ann has 2 apples and gets 3. How many are there?",
+    "original_question": "2 apples and 3 more?",
+    "response": "She has 2 + 3 = 5 apples.\nThe answer is: 5",
+}
+SHAREGPT = {
+    "id": "0",
+    "conversations": [
+        {"from": "human", "value": "2 apples and 3 more?"},
+        {"from": "gpt", "value": "2 + 3 = 5, so the answer is 5."},
+    ],
+}
+ALPACA = {"instruction": "Add the numbers.", "input": "2 and 3", "output": "2 + 3 = 5\n#### 5"}
+
+
+@pytest.mark.parametrize(
+    ("row", "fields", "question", "answer", "solution"),
+    [
+        (
+            METAMATH,
+            {"question": "query", "answer": "response"},
+            METAMATH["query"],
+            "5",
+            METAMATH["response"] + "\n#### 5",
+        ),
+        (
+            METAMATH,
+            {"question": "query", "solution": "response"},
+            METAMATH["query"],
+            "5",
+            METAMATH["response"] + "\n#### 5",
+        ),
+        (
+            METAMATH | {"response": "2+3=5\n#### 5\nThe answer is: 5"},
+            {"question": "query", "answer": "response"},
+            METAMATH["query"],
+            "5",
+            "2+3=5\n#### 5\nThe answer is: 5",
+        ),
+        (
+            METAMATH | {"response": "Half is $\\boxed{\\frac12}$. The answer is: \\frac12"},
+            {"question": "query", "answer": "response", "style": "math"},
+            METAMATH["query"],
+            "\\frac12",
+            "Half is $\\boxed{\\frac12}$. The answer is: \\frac12",
+        ),
+        (
+            METAMATH | {"response": "It is half.\nThe answer is: \\frac{1}{2}"},
+            {"question": "query", "answer": "response", "style": "math"},
+            METAMATH["query"],
+            "\\frac{1}{2}",
+            "It is half.\nThe answer is: \\frac{1}{2}",
+        ),
+        (
+            SHAREGPT,
+            {"question": "conversations.0.value", "answer": "conversations.1.value"},
+            "2 apples and 3 more?",
+            "5",
+            "2 + 3 = 5, so the answer is 5.\n#### 5",
+        ),
+        (
+            SHAREGPT,
+            {"question": "conversations[0].value", "solution": "conversations[-1].value"},
+            "2 apples and 3 more?",
+            "5",
+            "2 + 3 = 5, so the answer is 5.\n#### 5",
+        ),
+        (
+            ALPACA,
+            {"question": ("instruction", "input"), "answer": "output"},
+            "Add the numbers.\n2 and 3",
+            "5",
+            "2 + 3 = 5\n#### 5",
+        ),
+        (
+            ALPACA | {"input": ""},
+            {"question": ["instruction", "input"], "answer": "output"},
+            "Add the numbers.",
+            "5",
+            "2 + 3 = 5\n#### 5",
+        ),
+        ({"a.b": "q", "meta": {"gold": 5}}, {"question": "a.b", "answer": "meta.gold"}, "q", "5", "#### 5"),
+        (
+            {"question": "q", "why": "So the answer is (B).", "A": 1},
+            {"answer": "why", "style": "choice"},
+            "q",
+            "B",
+            None,
+        ),
+    ],
+)
+def test_the_fields_of_others_by_name(
+    tmp_path: Path, row: dict[str, Any], fields: dict[str, Any], question: str, answer: str, solution: str | None
+) -> None:
+    path = write(tmp_path / "one.jsonl", row)
+    data = TypeAdapter(Jsonl).validate_python({"path": path, "test_path": path, "validation": 0} | fields)
+    (problem,) = data.load().train
+    assert (problem.question, problem.answer) == (question, answer)
+    assert problem.solution == (row["why"] if solution is None else solution)
+
+
+@pytest.mark.parametrize(
+    ("row", "fields", "message"),
+    [
+        (SHAREGPT, {"question": "conversations.7.value"}, r":1: field 'conversations\.7\.value' is missing \(the row has: conv"),
+        (SHAREGPT, {"question": "conversations"}, ":1: field 'conversations': expected text or a number, found list"),
+        (ALPACA | {"instruction": None}, {"question": ("instruction", "input")}, "field 'instruction': .* found null"),
+        # a last number is no answer: it would be a guess, and every attempt would be graded against it
+        (METAMATH | {"response": "She has 2 + 3 = 5 apples, of which Tom had 3, as he said to her only a few of 30 days ago."},
+         {"question": "query", "answer": "response"}, "field 'response' is no answer and names none, as '#### 18'"),
+        (METAMATH | {"response": "It has 5 of 6."}, {"question": "query", "solution": "response"},
+         "the solution has no '#### answer' or 'The answer is ...' and there is no field 'answer'"),
+        ({"question": float("nan"), "answer": "1"}, {}, ":1: field 'question': expected text or a number, found nan"),
+        ({"question": "q", "answer": float("nan")}, {}, ":1: field 'answer': expected text or a number, found nan"),
+        ({"question": "q", "answer": float("-inf")}, {}, ":1: field 'answer': expected text or a number, found -inf"),
+        ('{"question": "q", "answer": 1e999}', {}, ":1: field 'answer': expected text or a number, found inf"),
+        ({"question": "q", "answer": "1", "solution": float("nan")}, {}, ":1: field 'solution': .*, found nan"),
+        ({"question": "q", "answer": None}, {}, ":1: field 'answer': expected text or a number, found null"),
+        ('{"question": "q", "answer": ' + "9" * 5000 + "}", {}, ":1: malformed JSON .a number of more than 4,300 digits"),
+        ({"question": "q", "answer": "9" * 5000}, {}, r":1: .{1,500}\.\.\.$"),
+    ],
+)  # fmt: skip
+def test_fields_that_cannot_be_read(tmp_path: Path, row: Any, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        one(tmp_path, row, **fields)
+
+
+def test_any_form_of_file(tmp_path: Path) -> None:
+    file = tmp_path / "own.json"
+    file.write_bytes(json.dumps(sums(60), indent=1).encode("utf-16"))
+    data = Jsonl(path=str(file), question="problem", answer="result", validation=10, test=20)
+    assert len(data.load().train) == 30
+    assert not data.worked
+    file.write_text("question,answer\n")
+    assert data.worked  # what is wrong there is said when it is loaded
+    with pytest.raises(UserError, match="is text but not JSON"):
+        data.load()

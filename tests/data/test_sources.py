@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import importlib
 import json
 import sys
@@ -266,7 +267,9 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
     file = write(tmp_path, "train")
     with pytest.raises(UserError, match=r"train\.jsonl holds no problems"):
         sources.load("gsm8k", path=str(tmp_path))
-    with pytest.raises(UserError, match="is a file, not a folder"):
+    with pytest.raises(
+        UserError, match=r"is a file, not a folder\. .* read by data=jsonl data\.path=.*train\.jsonl\.$"
+    ):
         sources.load("gsm8k", path=str(file))
     write(tmp_path, "train", GSM8K_ROW)
     write(tmp_path, "test", GSM8K_ROW)
@@ -339,6 +342,64 @@ def test_evaluation_sets_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [len(problems) for problems in tests.values()] == [1, 1]
     assert {problem.split for problems in tests.values() for problem in problems} == {"test"}
     assert hub.asked == [("EleutherAI/asdiv", "asdiv", "validation", "8f95807222d87b4c688c3c22a6ba2801e1fa03e2")]
+
+
+def test_math_in_its_original_folders(tmp_path: Path) -> None:
+    for split, subject, number in (
+        ("train", "algebra", 2),
+        ("train", "algebra", 10),
+        ("train", "geometry", 1),
+        ("test", "algebra", 1),
+    ):
+        folder = tmp_path / split / subject
+        folder.mkdir(parents=True, exist_ok=True)
+        row = MATH_ROW | {"problem": f"{subject} {number}"}
+        (folder / f"{number}.json").write_text(json.dumps(row, indent=4))
+        (folder / f"._{number}.json").write_bytes(b"\0\5\x16\7")  # what a Mac leaves in archives
+    splits = sources.load("math", path=str(tmp_path))
+    assert [problem.question for problem in splits.train] == ["algebra 2", "algebra 10", "geometry 1"]
+    assert [problem.question for problem in splits.tests["math"]] == ["algebra 1"]
+    (tmp_path / "train/algebra/2.json").write_text(json.dumps(MATH_ROW | {"solution": "no box"}, indent=4))
+    with pytest.raises(UserError, match=r"train/algebra/2\.json:1: field 'solution' has no \\boxed"):
+        sources.load("math", path=str(tmp_path))
+
+
+def test_a_copy_of_the_hub_s_repository(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    def put(path: str, *found: dict[str, Any]) -> None:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pyarrow.Table.from_pylist(list(found)), tmp_path / path)
+
+    for subject in ("geometry", "algebra"):
+        put(f"math/{subject}/train-00000-of-00001.parquet", MATH_ROW | {"problem": subject}, MATH_ROW)
+        put(f"math/{subject}/test-00000-of-00001.parquet", MATH_ROW | {"problem": f"test of {subject}"})
+    math = sources.load("math", path=str(tmp_path / "math"))
+    assert [problem.question for problem in math.train] == ["algebra", "Half of 1?", "geometry"]  # the set's own order
+    for name in ("main", "socratic"):  # one set in two versions: ours is main
+        for split in ("train", "test"):
+            put(f"gsm8k/{name}/{split}-00000-of-00001.parquet", GSM8K_ROW | {"question": f"{name} {split}"})
+    gsm8k = sources.load("gsm8k", path=str(tmp_path / "gsm8k"))
+    assert [problem.question for problem in [*gsm8k.train, *gsm8k.tests["gsm8k"]]] == ["main train", "main test"]
+    put("csqa/data/train-00000-of-00001.parquet", CSQA_HUB_ROW)
+    put("csqa/data/validation-00000-of-00001.parquet", CSQA_HUB_ROW | {"question": "held out?"})
+    (problem,) = sources.load("csqa", path=str(tmp_path / "csqa")).tests["csqa"]
+    assert problem.question.startswith("held out?")
+
+
+@pytest.mark.parametrize("name", ["test.jsonl", "test.jsonl.gz", "test.json", "test.json.gz"])
+def test_files_in_every_form(tmp_path: Path, name: str) -> None:
+    content = json.dumps([GSM8K_ROW], indent=1).encode("utf-8-sig")
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    (problem,) = read_tests("gsm8k", tmp_path)
+    assert problem.answer == "5"
+
+
+def test_numbers_that_are_none_are_no_family_or_level(tmp_path: Path) -> None:
+    write(tmp_path, "test", MATH_ROW | {"type": float("nan"), "level": float("nan")})
+    (problem,) = read_tests("math", tmp_path)
+    assert (problem.family, problem.level) == ("", 0)
 
 
 def test_all_faults_of_evaluation_sets_at_once(tmp_path: Path) -> None:
