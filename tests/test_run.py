@@ -161,13 +161,17 @@ def test_a_training_row_leads_back_to_the_mistake(shared_cache: Path) -> None:
         assert kind["size"] == len(kind["mistake_ids"])
 
 
-def test_the_same_seed_gives_the_same_artifacts_and_a_rerun_computes_nothing(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_artifacts_and_a_rerun_computes_nothing(
+    shared_cache: Path, tmp_path: Path
+) -> None:
+    small(shared_cache, "recipe=sei", folder="sei")  # beside other recipes, some stages of which it shares
     first = small(tmp_path, "recipe=sei", folder="first")
-    second = small(tmp_path, "recipe=sei", folder="second", cache="other")
-    third = small(tmp_path, "recipe=sei", folder="third")
-    assert artifacts(tmp_path / "first") == artifacts(tmp_path / "second") == artifacts(tmp_path / "third")
-    assert first["cached"] == second["cached"] == []
-    assert set(third["cached"]) == set(third["ledger"])
+    again = small(tmp_path, "recipe=sei", folder="again")
+    assert artifacts(shared_cache / "sei") == artifacts(tmp_path / "first") == artifacts(tmp_path / "again")
+    compared = {Path(name).name for name in artifacts(tmp_path / "first")}
+    assert compared >= {"records.jsonl", "rejected.jsonl", "adapter_model.safetensors", "adapter_config.json"}
+    assert first["cached"] == []
+    assert set(again["cached"]) == set(again["ledger"])
 
 
 def test_rounds_probe_the_tuned_target_and_types_keep_their_identity(tmp_path: Path) -> None:
@@ -268,7 +272,7 @@ def test_the_tracked_run_is_finished_and_marked_after_an_exception(monkeypatch: 
 
 
 def test_a_failed_job_of_a_sweep_is_shown_and_the_others_go_on(tmp_path: Path) -> None:
-    command = [sys.executable, "train.py", "-m", *SMALL, "recipe=cot", "recipe.training.max_tokens=16,512"]
+    command = [sys.executable, "train.py", "-m", *SMALL, *FEW, "recipe=cot", "recipe.training.max_tokens=16,512"]
     command += [f"cache_dir={tmp_path / 'cache'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     swept = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert swept.returncode != 0
@@ -388,8 +392,8 @@ def test_real_mistakes_of_real_models_become_types(tmp_path: Path) -> None:
     assert max(row["mined"][0] for row in results["error_types"]) <= 0.4 * diagnosed
 
 
-def test_killed_at_any_moment_the_same_command_ends_with_the_same_artifacts(tmp_path: Path) -> None:
-    whole = small(tmp_path, "recipe=sei", folder="whole", cache="whole_cache")
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_artifacts(shared_cache: Path, tmp_path: Path) -> None:
+    whole = small(shared_cache, "recipe=sei", folder="sei")
     command = [sys.executable, "train.py", *small_of("sei"), f"cache_dir={tmp_path / 'cache'}"]
     command.append(f"hydra.run.dir={tmp_path / 'killed'}")
     finished: set[int] = set()
@@ -405,5 +409,5 @@ def test_killed_at_any_moment_the_same_command_ends_with_the_same_artifacts(tmp_
         assert not (tmp_path / "killed" / "results.json").exists()
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     assert len(finished) == 2, "the second attempt went further than the first"
-    assert artifacts(tmp_path / "killed") == artifacts(tmp_path / "whole")
+    assert artifacts(tmp_path / "killed") == artifacts(shared_cache / "sei")
     assert json.loads((tmp_path / "killed" / "results.json").read_text())["eval"] == whole["eval"]
