@@ -30,8 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": set(),
     "source": set(),
     "grading": set(),
+    "reading": set(),
+    "words": set(),
     "equations": {"arithmetic"},
-    "answers": {"records", "grading"},
+    "answers": {"records", "grading", "reading"},
     "steps": {"answers"},
     "templates": {"records", "answers", "steps"},
     "prompts": {"errors"},
@@ -41,8 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "workspace": {"errors", "records", "stage"},
     # What stages work with.
     "llm": {"errors", "prompts"},
-    "data": {"errors", "values", "records", "answers", "steps"},
-    "clustering": {"errors", "values", "records"},
+    "data": {"errors", "values", "records", "answers", "steps", "words"},
+    "clustering": {"errors", "values", "records", "words"},
     "teacher": {
         "errors",
         "values",
@@ -56,10 +58,11 @@ ALLOWED: dict[str, set[str]] = {
         "llm",
         "data",
     },
-    "target": {"errors", "values", "records", "answers", "steps", "templates", "prompts", "llm"},
+    "target": {"errors", "values", "records", "answers", "reading", "steps", "templates", "prompts", "llm", "data"},
     "training": {"errors", "values", "records", "workspace", "target"},
     # Stages, and what is said of them.
     "stages": {
+        "reading",
         "records",
         "statistics",
         "metrics",
@@ -138,13 +141,14 @@ ALLOWED: dict[str, set[str]] = {
 ALLOWED_FILES: dict[str, set[str]] = {
     # The program that made the embedded model: its texts are the arithmetic world's, and the symbolic teacher's templates and
     # checks. No run imports it.
-    "target/tiny/pretrain.py": {"data", "teacher"},
+    "target/tiny/pretrain.py": {"teacher"},
 }
 
 # Imports below `if TYPE_CHECKING:` beyond the table: signatures name what is handed in from above.
 ALLOWED_TYPES: dict[str, set[str]] = {
     "config": {"recipes"},  # a recipe is part of the configuration, and judges the rest of it
     "recipes": {"config", "lab"},
+    "reading": {"answers"},  # the name of a way to grade
 }
 
 # Who may know Hydra and OmegaConf.

@@ -24,6 +24,7 @@ from sei.data import formats
 from sei.data.files import Fault, Row
 from sei.data.rows import missing, optional
 from sei.records import content_id
+from sei.target.engine import ended_at_limit
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _model(row: Row) -> str:
 
 def _truncated(row: Row) -> bool:
     """Whether the limit ended a generation: what is recorded is then no whole attempt."""
-    return row.get("finish_reason") in ("length", "max_tokens")
+    return ended_at_limit(row.get("finish_reason"))
 
 
 def _content(message: Any, completion: Any) -> str:
