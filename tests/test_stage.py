@@ -217,8 +217,8 @@ def test_prompts_count_by_their_text(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_has_no_identity_is_refused() -> None:
     with pytest.raises(TypeError, match=r"mine\(attempts\): a function has no identity"):
-        _ = STAGES["mine"].call([PROBLEM], lambda: None).key
+        _ = STAGES["mine"].call([PROBLEM], lambda: None, Formats("plain")).key
     with pytest.raises(TypeError, match="a PosixPath has no identity"):
         describe(Path("folder"))
-    with pytest.raises(TypeError, match="mine: arguments attempts are missing"):
+    with pytest.raises(TypeError, match="mine: arguments attempts, formats are missing"):
         STAGES["mine"].call([PROBLEM])
