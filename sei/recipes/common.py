@@ -163,7 +163,7 @@ def any_mistakes(lab: Lab, mistakes: Sequence[Mistake]) -> bool:
     """Whether there is anything to learn from; says so where there is not."""
     if not mistakes:
         lab.note(
-            "The target made no mistakes on the training problems: there is nothing to learn from, so nothing is trained."
+            "The target made no mistakes that it could learn from on the training problems, so nothing is trained."
         )
     return bool(mistakes)
 
