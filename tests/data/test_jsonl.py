@@ -11,6 +11,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from sei import answers
+from sei.data.files import MAX_FAULTS
 from sei.data.jsonl import HELD_OUT, Jsonl
 from sei.data.sources import difficulty, is_worked
 from sei.data.splits import Splits
@@ -355,3 +356,9 @@ def test_any_form_of_file(tmp_path: Path) -> None:
     assert data.worked  # what is wrong there is said when it is loaded
     with pytest.raises(UserError, match="is text but not JSON"):
         data.load()
+
+
+def test_a_file_of_bad_rows_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", *[{"wrong": "field"}] * (MAX_FAULTS + 5))
+    with pytest.raises(UserError, match=rf"data=jsonl: {MAX_FAULTS} bad rows or more\."):
+        Jsonl(path=path).load()

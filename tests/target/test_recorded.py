@@ -318,6 +318,10 @@ def test_questions_are_found_in_the_prompts_of_a_batch(tmp_path: Path, before: s
 def test_prompts_without_a_known_question_stay_as_they_are() -> None:
     prompts = [f"Solve: {question}" for question in QUESTIONS]
     assert unwrap(prompts, ["another"]) == {prompt: prompt for prompt in prompts}
+    # an example that all prompts show is not what they ask
+    assert unwrap([f"{EXAMPLE}{prompt}" for prompt in prompts], ["Eve has 4 pens and 5 more. How many?"]) == {
+        f"{EXAMPLE}{prompt}": f"{EXAMPLE}{prompt}" for prompt in prompts
+    }
     assert unwrap([], QUESTIONS) == unwrap([], []) == {}
     assert unwrap(prompts[:1], QUESTIONS) == {prompts[0]: QUESTIONS[0]}
     with pytest.raises(UserError, match="9 of 9 recorded questions belong to no problem of the data"):
