@@ -26,9 +26,13 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
-from sei.grading import extract as finders
 from sei.grading import latex, numeric
-from sei.grading.pool import Pool, default_workers
+from sei.grading.compare import QUICK, compare
+from sei.grading.find_formula import formula
+from sei.grading.find_letter import letter
+from sei.grading.find_number import number
+from sei.grading.markers import Found, boxes
+from sei.grading.pool import Pool, Question, default_workers
 from sei.reading import read
 from sei.records import Problem, Verdict
 
@@ -37,8 +41,11 @@ Style = Literal["gsm8k", "math", "choice"]
 TIMEOUT_S = 5.0  # CPU seconds for one pair; math-verify's own default
 MEMORY_MB = 1024  # address space of one worker; sympy and math-verify need about 250
 
+_MAX_GOLD = 500  # characters of a number
 _MAX_MATH = 2000  # characters; longer "answers" are whole solutions in a box
-_GOLD_MARKER = re.compile(r".*(?:####|^A:|^Answer:)\s*", re.DOTALL | re.MULTILINE)
+_GOLD_MARKER = re.compile(r"####|^A:|^Answer:", re.MULTILINE)
+_SUFFIX = re.compile(rf"(.*[0-9])({'|'.join(numeric.SUFFIXES)})")
+_DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+")  # 12,5; where it groups thousands it is read so
 _GOLD_LETTER = re.compile(r"\(?([A-J])(?:\)|(?=[\s.:])|$)[\s.:]*(.*)", re.DOTALL)
 
 
@@ -83,11 +90,24 @@ def grade_many(
         verdicts.append(verdict if isinstance(verdict, Verdict) else None)
         if not isinstance(verdict, Verdict):
             open_pairs.setdefault(verdict, []).append(index)
-    answers = _same_by_symbols(list(open_pairs), workers or default_workers(), timeout_s)
+    answers = _in_workers(list(open_pairs), "answers", workers or default_workers(), timeout_s)
     for pair, same in zip(open_pairs, answers, strict=True):
         for index in open_pairs[pair]:
             verdicts[index] = Verdict.TIMEOUT if same is None else _verdict(same)
     return [verdict for verdict in verdicts if verdict is not None]
+
+
+def math_verify_many(pairs: Sequence[tuple[str, str]], *, workers: int | None = None) -> list[Verdict]:
+    """What plain `math-verify` says of the same (output, gold) pairs: a second grader, to be compared with this one.
+
+    CORRECT, WRONG, or TIMEOUT beyond TIMEOUT_S or MEMORY_MB. It reads numbers and LaTeX, not the letters of style `choice`.
+    """
+    distinct = list(dict.fromkeys((gold, output) for output, gold in pairs))
+    same = _in_workers(distinct, "math_verify", workers or default_workers(), TIMEOUT_S)
+    verdicts = {
+        pair: Verdict.TIMEOUT if one is None else _verdict(one) for pair, one in zip(distinct, same, strict=True)
+    }
+    return [verdicts[gold, output] for output, gold in pairs]
 
 
 def equivalent_many(
@@ -110,15 +130,11 @@ def check_gold(problem: Problem, style: Style = "gsm8k") -> str | None:
 
 def boxed(solution: str) -> str | None:
     """The content of the last box of a solution: the gold answer of MATH's problems."""
-    found = finders.boxes(solution)
-    return found[-1][0] if found else None
+    found = boxes(solution)
+    return found[-1].content if found else None
 
 
-_FINDERS: dict[Style, Callable[[str], finders.Found | None]] = {
-    "gsm8k": finders.gsm8k,
-    "math": finders.math,
-    "choice": finders.choice,
-}
+_FINDERS: dict[Style, Callable[[str], Found | None]] = {"gsm8k": number, "math": formula, "choice": letter}
 
 
 def _without_symbols(output: str, gold: str, style: Style, cut: bool) -> Verdict | tuple[str, str]:
@@ -136,7 +152,7 @@ def _without_symbols(output: str, gold: str, style: Style, cut: bool) -> Verdict
         return _verdict(_same_choice(found.text, gold))
     if len(found.text) > _MAX_MATH or not latex.balanced(found.text):
         return Verdict.WRONG
-    same = latex.compare(_parsed(gold), latex.parse(found.text), latex.QUICK)
+    same = compare(_parsed(gold), latex.parse(found.text), QUICK)
     return (gold, found.text) if same is None else _verdict(same)
 
 
@@ -154,7 +170,9 @@ def _readable_gold(gold: str, style: Style) -> bool:
 
 @lru_cache(maxsize=4096)
 def _gold_number(gold: str) -> Fraction | None:
-    return numeric.value(numeric.plain(_GOLD_MARKER.sub("", gold, count=1)).strip().rstrip("%."))
+    markers = [marker.end() for marker in _GOLD_MARKER.finditer(gold)]
+    answer = gold[markers[-1] if markers else 0 :].strip()
+    return numeric.value(numeric.plain(answer).strip().rstrip("%.")) if len(answer) <= _MAX_GOLD else None
 
 
 def _readings(answer: str) -> tuple[Fraction | None, ...]:
@@ -163,6 +181,11 @@ def _readings(answer: str) -> tuple[Fraction | None, ...]:
     if scale in numeric.SCALES:
         base = numeric.value(amount)
         return () if base is None else (base, base * numeric.SCALES[scale])
+    if suffix := _SUFFIX.fullmatch(answer):
+        base = numeric.value(suffix[1])
+        return () if base is None else (base * numeric.SUFFIXES[suffix[2]],)
+    if _DECIMAL_COMMA.fullmatch(answer) and numeric.value(answer) is None:
+        return (numeric.value(answer.replace(",", ".")),)
     return (numeric.value(answer),)
 
 
@@ -184,7 +207,9 @@ _pools: dict[tuple[int, int, float], Pool] = {}  # by process id too: a fork mus
 _pool_lock = threading.Lock()
 
 
-def _same_by_symbols(pairs: Sequence[tuple[str, str]], workers: int, timeout_s: float) -> list[bool | None]:
+def _in_workers(
+    pairs: Sequence[tuple[str, str]], question: Question, workers: int, timeout_s: float
+) -> list[bool | None]:
     if not pairs:
         return []
     with _pool_lock:
@@ -192,4 +217,4 @@ def _same_by_symbols(pairs: Sequence[tuple[str, str]], workers: int, timeout_s: 
         if key not in _pools:
             _pools[key] = Pool(workers, timeout_s, MEMORY_MB)
             atexit.register(_pools[key].close)
-        return _pools[key].same(pairs)
+        return _pools[key].same(pairs, question)

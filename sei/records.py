@@ -232,6 +232,21 @@ class Outcome(Record):
     error_type: str = ""  # id of the error type of a wrong outcome, "" where right or unassigned
     level: int = 0  # the problem's, 0 where unknown
     votes: tuple[int, ...] = ()  # the answer of each sample as a number: 0 the gold answer, 1.. others, -1 none
+    gold: str = ""  # the gold answer
+    math_verify: str = ""  # the second grader's verdict on the first sample, "" where it was not asked
+
+
+@dataclass(frozen=True)
+class Disagreement(Record):
+    """A test item that only one of the two graders takes for right, for a person to read."""
+
+    when: str  # before | after | second
+    eval_set: str
+    problem_id: str
+    gold: str
+    output: str
+    verdict: Verdict
+    math_verify: str
 
 
 @dataclass(frozen=True)

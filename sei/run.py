@@ -91,6 +91,7 @@ def _run(
             if when == "outcomes_second" and not outcomes:
                 continue
             workspace.write_records(f"{when}.jsonl", [row for rows in outcomes.values() for row in rows])
+        workspace.write_records("grader_disagreements.jsonl", report.grader_disagreements(results))
         workspace.write("results.json", figures)
         tracker.summarize(*report.for_tracker(figures))
     report.show(display.console, figures, workspace.done, folder)

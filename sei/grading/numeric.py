@@ -13,29 +13,52 @@ Example::
 from __future__ import annotations
 
 import re
+import unicodedata
 from fractions import Fraction
 
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}  # words after a number
+SUFFIXES = {"k": 10**3, "K": 10**3, "M": 10**6, "mn": 10**6, "B": 10**9, "bn": 10**9}  # letters at a number
 MAX_DIGITS = 300  # longer strings of digits come from a model stuck in a loop, and int() takes quadratic time for them
 
-_GROUPED = r"[0-9]{1,3}(?:,[0-9]{3}){1,30}(?![0-9])"  # 1,440
+_APART = "[,'’ʼ‘´]"  # thousands are set apart by a comma, an apostrophe, or one space
+_GROUPED = rf"[1-9][0-9]{{0,2}}(?:{_APART}[0-9]{{3}}){{1,30}}(?![0-9])"  # 1,440
+_DOTTED = r"[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,30}(?![0-9]|\.[0-9])"  # 1.440.000
+_SPACED = r"[1-9][0-9]{0,2}(?:[ ][0-9]{3}){1,30}(?![0-9]|[ ]?/|-[A-Za-z])"  # 1 440, but not "5 100-metre runs"
 _LAKHS = r"[0-9]{1,2}(?:,[0-9]{2}){1,6},[0-9]{3}(?![0-9])"  # 1,00,000
-_WHOLE = rf"(?:{_GROUPED}|{_LAKHS}|[0-9]+)"
-_DECIMAL = rf"(?:{_WHOLE}(?:\.[0-9]+)?|\.[0-9]+)"
+_WHOLE = rf"(?:{_GROUPED}|{_DOTTED}|{_SPACED}|{_LAKHS}|[0-9]++)"
+_DECIMAL = rf"(?:{_WHOLE}(?:\.[0-9]++)?|\.[0-9]++)"
+_TIMES = r"[ ]{0,2}(?:[*x×·⋅]|\\times|\\cdot)[ ]{0,2}"
+_RAISED = (
+    r"[ ]?(?:\^[ ]?|\*\*)(?:\{[ ]?[-+]?[0-9]{1,4}[ ]?\}|\([ ]?[-+]?[0-9]{1,4}[ ]?\)|[-+]?[0-9]{1,4})(?![0-9]|\.[0-9])"
+)
+_E = r"[eE][-+]?[0-9]{1,4}(?![0-9A-Za-z])"
 
-NUMBER = rf"(?:{_WHOLE}[ ]+[0-9]+/[0-9]+|{_DECIMAL}(?:[ ]?/[ ]?{_DECIMAL})?)"
-"""An unsigned number: whole, decimal, fraction or mixed number, with or without thousands commas."""
+NUMBER = rf"(?:{_WHOLE}[ ]+[0-9]++/[0-9]++|{_DECIMAL}(?:{_TIMES}10{_RAISED}|{_RAISED}|{_E}|[ ]?/[ ]?{_DECIMAL})?)"
+"""An unsigned number: whole, decimal, fraction, mixed number or power (`10^6`, `1.5e6`, `1.5 x 10^6`)."""
 
 _MIXED = re.compile(rf"({_WHOLE})[ ]+([0-9]+)/([0-9]+)")
 _RATIO = re.compile(rf"({_DECIMAL})(?:[ ]?/[ ]?({_DECIMAL}))?")
+_POWER = re.compile(rf"({_DECIMAL})(?P<raised>{_RAISED})")
+_SCIENTIFIC = re.compile(rf"({_DECIMAL})(?:{_TIMES}10(?P<raised>{_RAISED})|(?P<e>{_E}))")
+_NOT_DIGITS = re.compile(rf"{_APART}|[ ]")
 _LATEX_SIMPLE = re.compile(r"\\[dtc]?frac\s*(?:\{\s*([0-9.,]+)\s*\}|([0-9]))\s*(?:\{\s*([0-9.,]+)\s*\}|([0-9]))")
-_SPACING = re.compile(r"\\[!,;: ]|\\q?quad\b|~|\u00a0|\u202f|\u2009")
-_MINUS = str.maketrans({"−": "-", "–": "-", "﹣": "-", "-": "-"})
+_SPACING = re.compile(r"\\[!,;: ]|\\q?quad\b|\\thinspace\b|~|[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
+_VULGAR_CODES = (0xBC, 0xBD, 0xBE, *range(0x2150, 0x215F))
+VULGAR = {chr(code): unicodedata.normalize("NFKD", chr(code)).replace("⁄", "/") for code in _VULGAR_CODES}
+_ASCII = str.maketrans(
+    dict.fromkeys("−–﹣-", "-")
+    | {"⁄": "/", "∕": "/", "，": ",", "．": ".", "＃": "#", "％": "%", "＄": "$"}
+    | {chr(0xFF10 + digit): str(digit) for digit in range(10)}
+    # 3½ is a mixed number: the blank keeps its parts apart
+    | {char: f" {fraction}" for char, fraction in VULGAR.items()}
+)
+_RAISED_DIGITS = re.compile(r"(?<=[0-9)])[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_LOWERED = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
 
 
 def plain(text: str) -> str:
-    """`text` with LaTeX's and Unicode's ways of writing numbers turned into ASCII ones (`9{,}500` -> `9,500`)."""
-    text = text.translate(_MINUS)
+    """`text` with LaTeX's and Unicode's ways of writing numbers turned into ASCII: `9{,}500` is `9,500`, `3½` is `3 1/2`."""
+    text = _RAISED_DIGITS.sub(lambda match: "^" + match[0].translate(_LOWERED), text).translate(_ASCII)
     if "\\" in text or "{" in text:
         text = text.replace("{,}", ",").replace("\\$", "$").replace("\\%", "%")
         text = re.sub(r",\\!\s*", ",", text)
@@ -46,7 +69,7 @@ def plain(text: str) -> str:
 def value(text: str) -> Fraction | None:
     """The exact value of a number as NUMBER matches it, with optional sign and currency; None if it is not a number.
 
-    Also None if it has more than MAX_DIGITS characters or a denominator is zero.
+    Also None if it has more than MAX_DIGITS digits or a denominator is zero.
     """
     text = text.strip().replace("$", "").replace("€", "").replace("£", "")
     sign = 1
@@ -56,15 +79,41 @@ def value(text: str) -> Fraction | None:
     if len(text) > MAX_DIGITS:
         return None
     try:
-        if mixed := _MIXED.fullmatch(text):
-            whole, top, bottom = (Fraction(part.replace(",", "")) for part in mixed.groups())
-            return sign * (whole + top / bottom)
-        if ratio := _RATIO.fullmatch(text):
-            top = Fraction(ratio[1].replace(",", ""))
-            return sign * (top / Fraction(ratio[2].replace(",", "")) if ratio[2] else top)
+        found = _unsigned(text)
     except ZeroDivisionError:
         return None
+    return None if found is None else sign * found
+
+
+def exact(text: str) -> Fraction | None:
+    """As `value`, of a number however it is written: `9\\,500`, `\\frac{1}{2}`, `3½`."""
+    return value(plain(text))
+
+
+def _unsigned(text: str) -> Fraction | None:
+    if mixed := _MIXED.fullmatch(text):
+        whole, top, bottom = map(_fraction, mixed.groups())
+        return whole + top / bottom
+    if ratio := _RATIO.fullmatch(text):
+        return _fraction(ratio[1]) / _fraction(ratio[2] or "1")
+    if scientific := _SCIENTIFIC.fullmatch(text):
+        exponent = int(scientific["e"][1:]) if scientific["e"] else _exponent(scientific["raised"])
+        return _fraction(scientific[1]) * Fraction(10) ** exponent if abs(exponent) <= MAX_DIGITS else None
+    if power := _POWER.fullmatch(text):
+        exponent = _exponent(power["raised"])
+        return _fraction(power[1]) ** exponent if abs(exponent) * len(power[1]) <= MAX_DIGITS else None
     return None
+
+
+def _fraction(text: str) -> Fraction:
+    """The value of a _DECIMAL."""
+    if text.count(".") > 1:
+        text = text.replace(".", "")
+    return Fraction(_NOT_DIGITS.sub("", text))
+
+
+def _exponent(raised: str) -> int:
+    return int(raised.strip("^*{}() "))
 
 
 def _plain_fraction(match: re.Match[str]) -> str:

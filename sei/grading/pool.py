@@ -6,6 +6,7 @@ Example::
 
     pool = Pool(workers=2, timeout_s=5, memory_mb=1024)
     pool.same([("\\sqrt{12}", "2\\sqrt{3}")])       # [True]; None for a pair that was given up
+    pool.same([("5", "The answer is $5$.")], "math_verify")
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 from sei.grading import worker
+
+Question = Literal["answers", "math_verify"]
 
 _START_S = 120.0  # importing sympy takes 2 s, on a cold and loaded machine much longer
 # Starting a worker takes as long as comparing 100 ordinary pairs; but some pairs are slow and use up their time limit.
@@ -46,15 +50,18 @@ class Pool:
         self._most = workers
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def same(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
-        """For each (gold, answer) whether they are the same, None where the worker gave up, in order."""
+    def same(self, pairs: Sequence[tuple[str, str]], question: Question = "answers") -> list[bool | None]:
+        """For each (gold, answer) whether they are the same, None where the worker gave up, in order.
+
+        `question`: "answers" compares two answers; "math_verify" asks that library whether a whole output gives the gold one.
+        """
         results: list[bool | None] = [None] * len(pairs)
-        waiting = iter(range(len(pairs)))
+        jobs = iter([(index, question, *pair) for index, pair in enumerate(pairs)])
         wanted = min(self._most, -(-len(pairs) // _PAIRS_PER_WORKER))
         self._processes += self._start(wanted - len(self._processes))
         with selectors.DefaultSelector() as selector:
             for process in self._processes:
-                self._give(selector, process, pairs, waiting)
+                self._give(selector, process, jobs)
             while selector.get_map():
                 ready = selector.select(timeout=1.0)
                 for key, _ in ready:
@@ -65,12 +72,12 @@ class Pool:
                         results[index] = reply[1]
                     elif reply != worker.GAVE_UP:  # the whole worker is gone, or answers a different pair
                         process = self._replace(process)
-                    self._give(selector, process, pairs, waiting)
+                    self._give(selector, process, jobs)
                 for key in list(selector.get_map().values()):
                     process, _, deadline = key.data
                     if time.monotonic() > deadline:  # asleep or starved: no CPU time passes, but wall time does
                         selector.unregister(process.stdout)
-                        self._give(selector, self._replace(process), pairs, waiting)
+                        self._give(selector, self._replace(process), jobs)
         return results
 
     def close(self) -> None:
@@ -80,24 +87,20 @@ class Pool:
         self._processes = []
 
     def _give(
-        self,
-        selector: selectors.BaseSelector,
-        process: subprocess.Popen[bytes],
-        pairs: Sequence[tuple[str, str]],
-        waiting: Any,
+        self, selector: selectors.BaseSelector, process: subprocess.Popen[bytes], jobs: Iterator[tuple[Any, ...]]
     ) -> None:
-        index = next(waiting, None)
-        if index is None:
+        job = next(jobs, None)
+        if job is None:
             return
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps([index, *pairs[index]]).encode() + b"\n")
+            process.stdin.write(json.dumps(job).encode() + b"\n")
             process.stdin.flush()
         except BrokenPipeError:
             pass  # the read below finds the end of its output and replaces it
         deadline = time.monotonic() + 10 * self._limits[0] + 10
-        selector.register(process.stdout, selectors.EVENT_READ, (process, index, deadline))
+        selector.register(process.stdout, selectors.EVENT_READ, (process, job[0], deadline))
 
     def _replace(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         _kill(process)
@@ -109,7 +112,9 @@ class Pool:
         """Start `count` workers side by side, and wait until all are ready."""
         processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "sei.grading.worker", *map(str, self._limits)],
+                # -P and the whole path: the worker imports what this process imports, wherever that was started
+                [sys.executable, "-P", "-m", "sei.grading.worker", *map(str, self._limits)],
+                env={**os.environ, "PYTHONPATH": _import_path()},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -122,6 +127,13 @@ class Pool:
                 _kill(process)
             raise RuntimeError("a grading worker did not start; run `python -m sei.grading.worker 5 1024` to see why")
         return processes
+
+
+def _import_path() -> str:
+    """This process's `sys.path`, with the folder of this package in it (a notebook may have changed its own)."""
+    package = str(Path(__file__).parents[2])
+    path = [str(Path(entry).absolute()) for entry in sys.path]
+    return os.pathsep.join(path if package in path else [package, *path])
 
 
 def _is_ready(process: subprocess.Popen[bytes]) -> bool:

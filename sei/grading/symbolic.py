@@ -3,13 +3,14 @@
 Purpose: what spelling cannot decide. `math-verify` parses LaTeX and compares. It is preceded by a numeric check to 18
 significant digits, because its own check rounds to six decimals (and takes 1/2004! for 1/2006!), and because
 simplifying does not always find that a difference is zero.
-Place in the flow: `grading.worker` calls `grading.latex.compare` with `Symbolic()`.
+Place in the flow: `grading.worker` calls one of `ASK` for each pair: our comparison, or plain math-verify as a second grader.
 """
 
 from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -21,7 +22,8 @@ from math_verify import parse as parse_latex
 from math_verify import verify
 from math_verify.parser import LatexExtractionConfig
 
-from sei.grading.latex import QUICK, Relation, agrees
+from sei.grading.compare import QUICK, agrees, compare
+from sei.grading.latex import Relation, parse
 
 _DIGITS = 30
 _TINY = sympy.Float(10) ** -18
@@ -75,6 +77,10 @@ def _expression(latex: str) -> Any:
     """The sympy expression of one scalar, None if math-verify finds none."""
     latex = re.sub(r"(?<![\\a-zA-Z])(arc)?(sin|cos|tan|cot|sec|csc|log|ln|sqrt|pi)(?![a-zA-Z])", r"\\\1\2", latex)
     latex = re.sub(r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", latex)
+    # math-verify reads 2(3) as a mixed number, which is 5
+    latex = re.sub(
+        r"(?:\)\s*(?=[(0-9])|\\pi\s*(?=\())|(?<![_^.0-9])[0-9]+(?:\.[0-9]+)?\s*(?=\()", r"\g<0>\\cdot ", latex
+    )
     latex = re.sub(r"(\d*)\.(\d*)\\overline\s*\{(\d+)\}", _repeating_decimal, latex)
     latex = re.sub(r"(\d*)\.(\d+)", _exact_decimal, latex)
     found = parse_latex(f"\\boxed{{{latex}}}", extraction_config=_CONFIG, parsing_timeout=None)
@@ -103,32 +109,61 @@ def _difference(relation: Relation) -> Any:
 
 
 def _same_values(left: Any, right: Any) -> bool | None:
-    """Whether both have the same values at random points, to 18 digits; None if they cannot be evaluated."""
+    """Whether both have the same values at random points, to 18 digits; None if they cannot be evaluated.
+
+    Points at which a root or logarithm leaves the real numbers count only where there are not enough others:
+    \\sqrt{1/n} is 1/\\sqrt{n} although their principal values differ for negative n.
+    """
     left, right = left.doit(), right.doit()
     if left.is_Rational and right.is_Rational:
         return bool(left == right)
     symbols = left.free_symbols | right.free_symbols
-    compared = 0
-    for point in _points(symbols, 4 if symbols else 1):
+    enough = 2 if symbols else 1
+    domain = _domain(left) | _domain(right) if symbols else set()
+    inside: list[bool] = []
+    outside: list[bool] = []
+    for point in _points(symbols, 8 if symbols else 1):
         first, second = _value(left, point), _value(right, point)
         if first is None or second is None:
             continue
-        compared += 1
         scale = max(abs(first), abs(second))
-        if scale != 0 and abs(first - second) > scale * _TINY:
+        same = bool(scale == 0 or abs(first - second) <= scale * _TINY)
+        real = all(_is_not_negative(part, point) for part in domain)
+        (inside if real else outside).append(same)
+        if real and not same:
             return False
-    return True if compared >= (2 if symbols else 1) else None
+        if len(inside) == 4:
+            break
+    compared = inside if len(inside) >= enough else inside + outside
+    return False if not all(compared) else True if len(compared) >= enough else None
+
+
+def _domain(expression: Any) -> set[Any]:
+    """What must not be negative for the roots and logarithms in an expression to have real values."""
+    logarithms = {part.args[0] for part in expression.atoms(sympy.log)}
+    roots = {part.base for part in expression.atoms(sympy.Pow) if not part.exp.is_integer}
+    return {part for part in logarithms | roots if part.free_symbols}
+
+
+def _is_not_negative(expression: Any, point: dict[Any, Any]) -> bool:
+    value = _value(expression, point)
+    return value is not None and bool(value.is_real and value >= 0)
+
+
+_SIGNS = ((1, 1), (-1, -1), (1, -1), (-1, 1))  # of the symbols at even and at odd places
 
 
 def _points(symbols: Any, count: int) -> list[dict[Any, Any]]:
-    """Seeded random rational points; positive first, so that roots and logarithms are real at some."""
+    """Seeded random rational points: all positive, all negative, signs mixed, and again."""
     generator = random.Random(0)
     ordered = sorted(symbols, key=str)
-    points = []
-    for index in range(count):
-        sign = 1 if index % 2 == 0 else -1
-        points.append({symbol: sympy.Rational(sign * generator.randint(101, 997), 211) for symbol in ordered})
-    return points
+    return [
+        {
+            symbol: sympy.Rational(_SIGNS[index % 4][place % 2] * generator.randint(101, 997), 211)
+            for place, symbol in enumerate(ordered)
+        }
+        for index in range(count)
+    ]
 
 
 def _value(expression: Any, point: dict[Any, Any]) -> Any:
@@ -149,3 +184,24 @@ def _is_rounding(gold: str, answer: str, left: Any, right: Any) -> bool:
             if agrees(decimal, Fraction(int(ratio.p), int(ratio.q))):
                 return True
     return False
+
+
+_SYMBOLIC = Symbolic()
+
+
+def _answers(gold: str, answer: str) -> bool:
+    return bool(compare(parse(gold), parse(answer), _SYMBOLIC))
+
+
+def _math_verify(gold: str, output: str) -> bool:
+    """Plain math-verify, used as its documentation says, but for its time limits, which are the worker's."""
+    return bool(verify(_parsed_gold(gold), parse_latex(output, parsing_timeout=None), timeout_seconds=None))
+
+
+@lru_cache(maxsize=2048)
+def _parsed_gold(gold: str) -> Any:
+    return parse_latex(f"${gold}$", parsing_timeout=None)
+
+
+ASK: dict[str, Callable[[str, str], bool]] = {"answers": _answers, "math_verify": _math_verify}
+"""What a pair may be asked, by name: (gold, answer) or (gold, output) to whether they are the same."""

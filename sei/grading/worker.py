@@ -3,13 +3,14 @@
 Purpose: a pair that never ends or eats all memory (`9^{9^{9^{9}}}`) costs one child process, not the run. This process
 imports sympy once and forks a child that answers; when a child is killed by its limits, the next is forked in
 milliseconds. Limits are CPU time (a loaded machine changes no verdict) and address space, set for each pair.
-Place in the flow: only `grading.pool` starts it and talks to it, one JSON line each way: [number, gold, answer] in,
-[number, same] or "gave_up" out.
+Place in the flow: only `grading.pool` starts it and talks to it, one JSON line each way: [number, question, gold, text]
+in, [number, same] or "gave_up" out. The questions are those of `grading.symbolic.ASK`.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import signal
@@ -24,6 +25,7 @@ def main() -> None:
     cpu_seconds, megabytes = float(sys.argv[1]), int(sys.argv[2])
     replies = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not reach the protocol
+    logging.disable()  # math-verify warns at every pair that its own time limits are off
     from sei.grading import symbolic  # noqa: F401  imported once, shared by every child
 
     _reply(replies, READY)
@@ -42,21 +44,19 @@ def main() -> None:
 
 
 def _serve(replies: int, cpu_seconds: float, megabytes: int) -> None:
-    from sei.grading.latex import compare, parse
-    from sei.grading.symbolic import Symbolic
+    from sei.grading.symbolic import ASK
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_AS)
-    by = Symbolic()
     for _ in range(_JOBS_PER_CHILD):
         line = _read_line()
         if not line:
             os._exit(0)
-        number, gold, answer = json.loads(line)
+        number, question, gold, text = json.loads(line)
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, most))
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)  # its default action ends the process
         try:
-            same = compare(parse(gold), parse(answer), by)
+            same = ASK[question](gold, text)
         except MemoryError:
             os._exit(1)
         except Exception:  # sympy raises all kinds of errors for text that is not mathematics

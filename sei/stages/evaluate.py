@@ -2,7 +2,8 @@
 
 Place in the flow: adapter -> attempts at test problems -> **outcomes** -> report. An outcome is one test item answered by
 one model, once or several times; all paired comparisons are made on outcomes. Figures are plain dicts, as they stand in
-`results.json`: shares in [0, 1], `low` and `high` the ends of a 95 % interval.
+`results.json`: shares in [0, 1], `low` and `high` the ends of a 95 % interval. The same outputs are graded by plain
+math-verify too, so that a reader can tell how much of a figure is the grader's.
 
 Example::
 
@@ -18,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sei import metrics
-from sei.answers import Style, equivalent_many, extract
-from sei.records import Attempt, Outcome, Problem, Verdict, content_id
+from sei.answers import Style, equivalent_many, extract, math_verify_many
+from sei.records import Attempt, Disagreement, Outcome, Problem, Verdict, content_id
 from sei.statistics import Interval, mcnemar, shares_interval, wilson_interval
 
 Select = Literal["validation", "last", "paper"]
@@ -47,6 +48,7 @@ def outcomes(
 ) -> list[Outcome]:
     """One outcome a problem: verdict and output of its first sample, and the votes of all samples.
 
+    Plain math-verify grades the first samples too, where it can read the style's answers.
     `type_of` maps an attempt's id to the error type of its mistake. A problem without any attempt has no outcome; the
     attempt stage has rejected it as `no_attempt`, and the report counts it.
     """
@@ -55,6 +57,8 @@ def outcomes(
         samples.setdefault(item.problem_id, {}).setdefault(item.sample, item)
     answered = [problem for problem in problems if problem.id in samples]
     groups = [[item for _, item in sorted(samples[problem.id].items())] for problem in answered]
+    pairs = [(group[0].output, problem.answer) for problem, group in zip(answered, groups, strict=True)]
+    seconds = math_verify_many(pairs) if style != "choice" else [""] * len(pairs)
     return [
         Outcome(
             content_id("outcome", eval_set, group[0].id),
@@ -66,8 +70,35 @@ def outcomes(
             error_type=type_of.get(group[0].id, ""),
             level=problem.level,
             votes=votes,
+            gold=problem.answer,
+            math_verify=str(second),
         )
-        for problem, group, votes in zip(answered, groups, _votes(groups, style), strict=True)
+        for problem, group, votes, second in zip(answered, groups, _votes(groups, style), seconds, strict=True)
+    ]
+
+
+def disagrees(row: Outcome) -> bool:
+    """Whether only one of the two graders takes an outcome for right."""
+    return row.math_verify != "" and (row.math_verify == Verdict.CORRECT) != (row.verdict is Verdict.CORRECT)
+
+
+def disagreements(outcomes: Mapping[str, Mapping[str, Sequence[Outcome]]]) -> list[Disagreement]:
+    """The items that the two graders disagree on. `outcomes`: when -> evaluation set -> rows."""
+    return [
+        Disagreement(
+            content_id("disagreement", when, row.id),
+            when,
+            name,
+            row.problem_id,
+            row.gold,
+            row.output,
+            row.verdict,
+            row.math_verify,
+        )
+        for when, sets in outcomes.items()
+        for name, rows in sets.items()
+        for row in rows
+        if disagrees(row)
     ]
 
 
@@ -84,6 +115,23 @@ def accuracy(rows: Sequence[Outcome]) -> Figures:
     """
     correct = sum(row.verdict is Verdict.CORRECT for row in rows)
     return {"n": len(rows), "correct": correct} | _interval(_mean([rows]), "accuracy")
+
+
+def math_verify_accuracy(rows: Sequence[Outcome]) -> Figures | None:
+    """The accuracy of first samples as plain math-verify grades them, and on how many items it `disagrees`.
+
+    None where it was not asked.
+    """
+    asked = [row for row in rows if row.math_verify]
+    if not asked:
+        return None
+    correct = sum(row.math_verify == Verdict.CORRECT for row in asked)
+    return {
+        "n": len(asked),
+        "correct": correct,
+        **_interval(wilson_interval(correct, len(asked)), "accuracy"),
+        "disagrees": sum(map(disagrees, asked)),
+    }
 
 
 def summarize(
@@ -108,6 +156,7 @@ def summarize(
     }
     return {
         **{when: None if rows is None else accuracy(rows) | _sampled(rows) for when, rows in sides.items()},
+        "math_verify": {when: math_verify_accuracy(rows) for when, rows in sides.items() if rows is not None},
         "verdicts": {when: _verdicts(rows) for when, rows in sides.items() if rows is not None},
         "families": families,
         "family_average": average,

@@ -21,10 +21,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from sei.config import Config
-from sei.records import ErrorType, Outcome
+from sei.records import Disagreement, ErrorType, Outcome
 from sei.results import Results
 from sei.stages.cluster import changes
-from sei.stages.evaluate import Select, accuracy, averages, best_on_test, choose, passes, summarize
+from sei.stages.evaluate import Select, accuracy, averages, best_on_test, choose, disagreements, passes, summarize
 from sei.target.precision import Choice
 from sei.tracking.display import ledger_line, print_table
 from sei.workspace import Artifact
@@ -120,6 +120,11 @@ def _checkpoints(results: Results, select: Select) -> dict[str, Any] | None:
     }
 
 
+def grader_disagreements(results: Results) -> list[Disagreement]:
+    """The test items that only one of the two graders takes for right: `grader_disagreements.jsonl`."""
+    return disagreements({"before": results.before, "after": results.after, "second": results.second})
+
+
 def show(console: Console, figures: Mapping[str, Any], artifacts: Sequence[Artifact[Any]], run: Path) -> None:
     """The closing tables: accuracy in all its parts, error types, ledger with wall time, and where everything lies."""
     tables = []
@@ -152,6 +157,10 @@ def _accuracy_table(figures: Mapping[str, Any]) -> Table:
     )
     for name, entry in figures["eval"].items():
         table.add_row(name, f"{entry['before']['n']:,}", *_before_after(entry["before"], entry["after"]))
+        second = entry["math_verify"]
+        if any(_graders_differ(entry[when], figures) for when, figures in second.items()):
+            cells = _before_after(second["before"], second.get("after"))
+            table.add_row("  as math-verify grades it", f"{second['before']['n']:,}", *cells)
     if len(figures["eval"]) > 1:
         table.add_section()
         for domain, average in figures["averages"].items():
@@ -162,6 +171,13 @@ def _accuracy_table(figures: Mapping[str, Any]) -> Table:
                 after = average["after"] and average["after"][kind]
                 table.add_row(f"{kind}, {domain}", size, *_before_after(average["before"][kind], after))
     return table
+
+
+def _graders_differ(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None) -> bool:
+    """Whether the two graders' accuracies of first samples are further apart than a tenth of the 95 % interval."""
+    if theirs is None:
+        return False
+    return abs(ours["correct"] / ours["n"] - theirs["accuracy"]) > (ours["high"] - ours["low"]) / 10
 
 
 def _sample_tables(figures: Mapping[str, Any]) -> Iterator[Table]:

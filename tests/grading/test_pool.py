@@ -93,3 +93,9 @@ def test_close_ends_every_process() -> None:
         assert short.same([SAME]) == [True]
         (process,) = short._processes
     assert process.poll() is not None
+
+
+def test_math_verify_is_asked_of_whole_outputs(pool: Pool) -> None:
+    pairs = [("5", "We get $x=5$."), ("5", "We get $x=6$."), ("\\frac{1}{2}", "so 0.5"), ("5", "9^{9^{9^{9}}}"[:0])]
+    assert pool.same(pairs, "math_verify") == [True, False, True, False]
+    assert pool.same([("5", "\\boxed{9^{9^{9^{9}}}}")], "math_verify") == [None]

@@ -14,6 +14,7 @@ from sei.stages.evaluate import (
     averages,
     best_on_test,
     choose,
+    disagreements,
     outcomes,
     passes,
     score,
@@ -250,3 +251,26 @@ def test_the_papers_figures_are_chosen_for_each_test_set() -> None:
     found = best_on_test(scores)
     assert found["a"] == {"best": 0.7, "best_three": pytest.approx(0.6), "steps": [200, 300, 100]}
     assert found["b"] == {"best": 0.4, "best_three": pytest.approx(0.2), "steps": [300, 100, 200]}
+
+
+def test_math_verify_grades_the_same_outputs() -> None:
+    first, second = problem(1, "6"), problem(2, "7")
+    # each output is right for one grader only
+    attempts = samples(first, ("The answer is (6).\nCheck: $5$", C)) + samples(second, ("so \\boxed{7}", C))
+    rows = outcomes("set", [first, second], attempts, {}, style="math")
+    assert [(row.gold, row.math_verify) for row in rows] == [("6", "wrong"), ("7", "correct")]
+    figures = summarize(rows, None, {})["math_verify"]
+    assert (figures["before"]["accuracy"], figures["before"]["disagrees"]) == (0.5, 1)
+    assert list(figures) == ["before"]
+    [found] = disagreements({"before": {"set": rows}, "after": {}})
+    assert (found.eval_set, found.problem_id, found.gold, found.verdict, found.math_verify) == (
+        "set", first.id, "6", C, "wrong",
+    )  # fmt: skip
+
+
+def test_math_verify_is_not_asked_about_letters() -> None:
+    item = problem(1, "(B) five")
+    rows = outcomes("set", [item], samples(item, ("B", C)), {}, style="choice")
+    assert rows[0].math_verify == ""
+    assert summarize(rows, None, {})["math_verify"] == {"before": None}
+    assert disagreements({"before": {"set": rows}}) == []

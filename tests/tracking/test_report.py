@@ -218,3 +218,18 @@ def test_tables_fit_a_terminal_of_100_columns_and_a_pipe_gets_a_line_a_row(sever
     }
     piped = [line for line in shown(collect(wide), terminal=False).splitlines() if "family's name" in line]
     assert [line.count("family's name") for line in piped] == [20, 20]
+
+
+@pytest.mark.parametrize(("theirs", "visible"), [("wrong", True), ("correct", False), ("", False)])
+def test_the_second_grader_is_shown_where_it_differs(theirs: str, visible: bool) -> None:
+    def graded(name: str) -> list[Outcome]:
+        right = rows(name, *[(0,)] * 40)
+        return [dataclasses.replace(row, math_verify=theirs if index < 4 else "correct" if theirs else "")
+                for index, row in enumerate(right)]  # fmt: skip
+
+    figures = collect(results(before={"gsm8k": graded("gsm8k")}, after={"gsm8k": graded("gsm8k")}))
+    text = shown(figures)
+    assert ("as math-verify grades it" in text) == visible
+    if visible:
+        assert figures["eval"]["gsm8k"]["math_verify"]["after"]["disagrees"] == 4
+        assert "90.0 %" in text
