@@ -76,6 +76,10 @@ class Ledger:
 def read_ledger(folder: Path) -> Ledger:
     """The ledger of the run in `folder`. Raises UserError where it never used an API teacher."""
     pointer = _read_json(folder / RUN_FILE)
+    if pointer is not None and not all(isinstance(pointer.get(name), str) for name in ("store", "run")):
+        raise UserError(
+            f"{folder / RUN_FILE}: names no store and run. Rerun the job in a new folder, which writes it anew."
+        )
     if pointer is None:
         raise UserError(f"{folder}: holds no {RUN_FILE}, so this run asked no API teacher (or is no run folder)")
     path = Path(pointer["store"])
@@ -118,9 +122,12 @@ def _fixed(before: int, after: int, usd: float) -> Fixed:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: {error}. Rerun the job, which writes it anew.") from error
+    if not isinstance(found, dict | None):
+        raise UserError(f"{path}: holds no JSON object. Rerun the job, which writes it anew.")
+    return found
 
 
 def show(ledger: Ledger) -> None:

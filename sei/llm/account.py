@@ -86,6 +86,6 @@ def run_name(run_folder: Path, store: Path) -> str:
         run_folder.mkdir(parents=True, exist_ok=True)
         name = f"{run_folder.resolve().name}-{uuid.uuid4().hex[:8]}"
         path.write_text(json.dumps({"run": name, "store": str(store.resolve())}, indent=2) + "\n", encoding="utf-8")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: {error}. The run folder must be writable, and {RUN_FILE} in it untouched.") from error
     return name

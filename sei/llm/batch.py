@@ -18,14 +18,16 @@ import dataclasses
 import json
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sei.errors import UserError
-from sei.llm.account import BudgetExceeded
+from sei.llm.account import Account, BudgetExceeded
 from sei.llm.answer import Answer, now_utc
-from sei.llm.endpoint import Endpoint, Transient
+from sei.llm.door import loads, shown
+from sei.llm.endpoint import Endpoint
+from sei.llm.faults import Said, Transient, Unanswerable
 from sei.llm.request import Request
 from sei.llm.session import Session, Stopped
 from sei.llm.store import StoredAnswer
@@ -76,7 +78,7 @@ async def ask_all(session: Session, todo: dict[str, Request]) -> dict[str, Answe
 def _patience(session: Session) -> Iterator[None]:
     try:
         yield
-    except Transient as fault:
+    except (Transient, Unanswerable) as fault:
         raise UserError(
             f"teacher '{session.settings.model}': the batch endpoint does not answer ({fault}). Submitted batches go on "
             "there; run the same command later to fetch them."
@@ -102,7 +104,6 @@ def _reserve(
 ) -> tuple[list[str], BudgetExceeded | None]:
     """The lines of one new batch, noted in the store in the same transaction that found them in no other batch."""
     settings, account = session.settings, session.account
-    spent = account.spent()
 
     def reserve(connection: sqlite3.Connection) -> tuple[list[str], BudgetExceeded | None]:
         taken = {
@@ -113,7 +114,7 @@ def _reserve(
                 (endpoint.url,),
             )
         }
-        committed = spent + sum(account.most_usd(request) for key, request in keys.items() if key in taken)
+        committed = account.spent() + _promised(connection, account)
         lines: list[str] = []
         size, over_budget = 0, None
         for key, request in keys.items():
@@ -144,10 +145,21 @@ def _reserve(
     return session.store.write(reserve)
 
 
+def _promised(connection: sqlite3.Connection, account: Account) -> float:
+    """The most that all open lines of the run's batches can cost, whichever of its processes submitted them."""
+    rows = connection.execute(
+        "SELECT l.request FROM batch_lines l JOIN batches b ON b.tag = l.tag WHERE l.outcome = 'open' AND b.run = ?",
+        (account.run,),
+    )
+    return (
+        sum(account.most_usd(_request(json.loads(text))) for (text,) in rows) if account.budget_usd is not None else 0.0
+    )
+
+
 async def _submit(session: Session, endpoint: Endpoint, tag: str, lines: list[str]) -> None:
     content = "".join(f"{line}\n" for line in lines).encode()
     file = await session.persist(
-        lambda: endpoint.once(endpoint.api.files.create(file=(f"{tag}.jsonl", content), purpose="batch"))
+        lambda: _named(endpoint, endpoint.api.files.create(file=(f"{tag}.jsonl", content), purpose="batch"), "id")
     )
     unsure = False
 
@@ -157,12 +169,14 @@ async def _submit(session: Session, endpoint: Endpoint, tag: str, lines: list[st
         if unsure and (found := await _find(session, endpoint, tag)):
             return found
         unsure = True
-        batch = await endpoint.once(
+        batch = await _named(
+            endpoint,
             endpoint.api.batches.create(
                 input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={_TAG: tag}
-            )
+            ),
+            "id",
         )
-        return batch.id
+        return str(batch.id)
 
     _note_id(session, tag, await session.persist(create))
 
@@ -203,7 +217,11 @@ async def _merge_if_over(
         if not batch_id:  # killed before it was submitted: its lines are free again
             _close(session, batch.tag, {}, submitted=False)
             return True
-        state = await session.persist(lambda: endpoint.once(endpoint.api.batches.retrieve(batch_id)))
+        state = await session.persist(
+            lambda: _named(
+                endpoint, endpoint.api.batches.retrieve(batch_id), "status", maybe=("output_file_id", "error_file_id")
+            )
+        )
         if state.status not in _OVER:
             return False
         await _merge(session, endpoint, batch, state, failures)
@@ -216,13 +234,24 @@ async def _find(session: Session, endpoint: Endpoint, tag: str) -> str:
     """The id of the batch that carries `tag`, "" where the provider has none: it was never submitted."""
     page = await endpoint.once(endpoint.api.batches.list(limit=100))
     while True:
-        for batch in page.data:
-            if (batch.metadata or {}).get(_TAG) == tag:
+        for batch in page.data or []:
+            metadata = getattr(batch, "metadata", None)
+            if isinstance(metadata, dict) and metadata.get(_TAG) == tag:
                 _note_id(session, tag, batch.id)
                 return batch.id
         if not page.has_next_page():
             return ""
         page = await endpoint.once(page.get_next_page())
+
+
+async def _named(endpoint: Endpoint, call: Awaitable[Any], *names: str, maybe: Sequence[str] = ()) -> Any:
+    """What `call` gives, with text in the fields `names` and text or nothing in `maybe`. Raises Transient where it has not."""
+    found = await endpoint.once(call)
+    for name in (*names, *maybe):
+        value = getattr(found, name, None)
+        if not (isinstance(value, str) or (value is None and name in maybe)):
+            raise Transient(f"the batch endpoint's answer has no {name}")
+    return found
 
 
 async def _merge(
@@ -234,36 +263,58 @@ async def _merge(
 ) -> None:
     """Store what a finished batch answered; sort what it did not into lines to submit again and lines to give up."""
     if state.status == "failed" and not state.output_file_id:
-        said = "; ".join(str(problem.message) for problem in (state.errors.data if state.errors else None) or [])
+        problems = getattr(state.errors, "data", None)
+        said = "; ".join(str(getattr(problem, "message", problem)) for problem in problems or [])
         _close(session, batch.tag, {}, submitted=False)
         raise UserError(
             f"teacher '{session.settings.model}': the provider refused batch {state.id}: "
-            f"{endpoint.scrub(said) or 'no reason given'}. Mend that and run the same command; nothing of it was charged."
+            f"{shown(endpoint.scrub(said)) or 'no reason given'}. Mend that and run the same command; nothing of it was charged."
         )
     requests = _requests(session, batch.tag)
-    rows: list[StoredAnswer] = []
-    complaints: dict[str, str] = {}
+    rows: dict[str, StoredAnswer] = {}
+    complaints: dict[str, Said] = {}
     for file_id in filter(None, (state.output_file_id, state.error_file_id)):
-        for line in (await _download(session, endpoint, file_id)).splitlines():
-            result = json.loads(line)
-            key, response = result["custom_id"], result.get("response") or {}
-            if key not in requests:  # merged before
+        for line in (await _download(session, endpoint, file_id)).split("\n"):
+            result = _result(line)
+            if result is None or result.key not in requests:  # no result, or merged before
                 continue
-            if response.get("status_code") == 200:
+            key = result.key
+            if result.status == 200:
                 with contextlib.suppress(Transient):  # a body that is no completion: the line counts as failed
-                    row = session.read(key, requests[key], json.dumps(response["body"]), endpoint.url)
-                    rows.append(dataclasses.replace(row, run=batch.run))
+                    row = session.read(key, requests[key], json.dumps(result.body), endpoint.url)
+                    rows.setdefault(key, dataclasses.replace(row, run=batch.run))
                     continue
-            complaints[key] = endpoint.scrub(json.dumps(result.get("error") or response.get("body")))
+            complaints[key] = Said.of(json.dumps(result.error or result.body), endpoint.secret)
     for key, complaint in complaints.items():  # all were sent in one dialect; a refused line is not charged
-        endpoint.learn(complaint, endpoint.body(requests[key]))
-    session.store.put_all(rows, [])
-    outcomes = {row.key: "answered" for row in rows}
+        endpoint.learn(complaint.text, endpoint.body(requests[key]), complaint.parameter)
+    session.store.put_all(list(rows.values()), [])
+    outcomes = dict.fromkeys(rows, "answered")
+    missing = f"no result, the batch ended as {shown(str(state.status), 50)}"
     for key in requests.keys() - outcomes.keys():
-        failures.setdefault(key, []).append(complaints.get(key, f"no result, the batch ended as {state.status}"))
+        failures.setdefault(key, []).append(complaints[key].text if key in complaints else missing)
     _close(session, batch.tag, outcomes)
-    for row in rows:
+    for row in rows.values():
         session.count(row)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One line of a finished batch's files."""
+
+    key: str
+    status: int | None  # an HTTP status; None where the line was not answered
+    body: Any
+    error: Any
+
+
+def _result(line: str) -> _Result | None:
+    """What a line says, None where it says nothing that can be read."""
+    try:
+        values = loads(line)
+        response = values.get("response") or {}
+        return _Result(str(values["custom_id"]), response.get("status_code"), response.get("body"), values.get("error"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 async def _download(session: Session, endpoint: Endpoint, file_id: str) -> str:

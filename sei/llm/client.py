@@ -25,6 +25,7 @@ from sei.errors import UserError
 from sei.llm import batch
 from sei.llm.account import Account, run_name
 from sei.llm.answer import Answer
+from sei.llm.door import Secret
 from sei.llm.endpoint import Endpoint
 from sei.llm.live import Live
 from sei.llm.progress import Progress, bar
@@ -45,9 +46,10 @@ class Client:
         self.settings, self.store = settings, store
         self.account = Account(settings, store, run)
         self._key = api_key(settings)
+        self._secret = Secret(self._key if self._key != "none" else "")
         if any(holds_password(url) for url in settings.base_urls):
             raise UserError(
-                "teacher.base_url: holds a user name or password, which would end up in files. Leave it out and put "
+                "teacher.base_url: holds a user name or password, or a key, which would end up in files. Leave it out and put "
                 f"the key into the environment variable {settings.api_key_env or 'named by teacher.api_key_env'}."
             )
         self._owns_store = False
@@ -82,6 +84,7 @@ class Client:
         keys = [request.key(self.settings.model) for request in requests]
         answers = {key: Answer.of(row) for key, row in self.store.get(dict.fromkeys(keys)).items()}
         progress = Progress(total=len(set(keys)), done=len(answers), from_store=len(answers))
+        self._health.answered += len(answers)  # where it answered before, what it refuses now are these few requests
         self._note_uses(zip(keys, requests, strict=True), answers)
         todo = {key: request for key, request in zip(keys, requests, strict=True) if key not in answers}
         if todo:
@@ -98,7 +101,9 @@ class Client:
     def _ask(self, todo: dict[str, Request], progress: Progress) -> dict[str, Answer]:
         """The answers that are not in the store yet; raises the reason for which asking was stopped, if any."""
         with self._one_at_a_time, bar(self.settings.model) as report:
-            session = Session(self.settings, self.store, self.account, self._endpoints, self._health, progress, report)
+            session = Session(
+                self.settings, self.store, self.account, self._endpoints, self._health, progress, report, self._secret
+            )
             if self._runner is None:
                 self._runner = asyncio.Runner()
             try:

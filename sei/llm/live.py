@@ -19,7 +19,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 from sei.errors import UserError
 from sei.llm.answer import Answer
-from sei.llm.endpoint import Endpoint, Transient, Unanswerable
+from sei.llm.budget import Budget
+from sei.llm.endpoint import Endpoint
+from sei.llm.faults import Transient, Unanswerable
 from sei.llm.request import Request
 from sei.llm.session import Session, Stopped
 from sei.llm.store import StoredAnswer, Use
@@ -41,24 +43,27 @@ class Live:
         self._parked = 0  # workers that wait without a slot
         self._slots = self.settings.max_concurrency * len(session.endpoints)
         self._balancer = Balancer([endpoint.lane for endpoint in session.endpoints])
-        self._reserved_usd = 0.0
-        self._budget_moved = asyncio.Event()
+        self._budget = Budget(session.account, session.store, session.stopping)
         self._answered_at = 0.0  # monotonic time of the last answer
 
     async def ask_all(self) -> dict[str, Answer]:
         """Answers by key. Ends early as `Client.ask_many` does."""
         with self.stopping.on_interrupt():
-            self._staff()
-            try:
-                while self._workers:
-                    await asyncio.wait(self._workers, return_when=asyncio.FIRST_COMPLETED)
-                    self._staff()
-            except asyncio.CancelledError:
-                for worker in self._workers:
-                    worker.cancel()
-                await asyncio.gather(*self._workers, return_exceptions=True)
-                raise
+            async with self._budget.open():
+                await self._answer_all()
         return self._answers
+
+    async def _answer_all(self) -> None:
+        self._staff()
+        try:
+            while self._workers:
+                await asyncio.wait(self._workers, return_when=asyncio.FIRST_COMPLETED)
+                self._staff()
+        except asyncio.CancelledError:
+            for worker in self._workers:
+                worker.cancel()
+            await asyncio.gather(*self._workers, return_exceptions=True)
+            raise
 
     # Workers
 
@@ -67,7 +72,15 @@ class Live:
         while self._queue and self.stopping.going and len(self._workers) - self._parked < self._slots:
             worker = asyncio.ensure_future(self._work())
             self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            worker.add_done_callback(self._leave)
+
+    def _leave(self, worker: asyncio.Task[None]) -> None:
+        """Note that `worker` is done. What it died of, a UserError or a bug, stops the run; the others finish their calls."""
+        self._workers.discard(worker)
+        if worker.cancelled():  # by a second Ctrl-C, which has said so, or by nobody we know
+            self.stopping.stop(RuntimeError("a call was cancelled before its answer was saved"))
+        elif (error := worker.exception()) is not None:
+            self.stopping.stop(error)
 
     async def _work(self) -> None:
         while self._queue and self.stopping.going and len(self._workers) - self._parked <= self._slots:
@@ -75,9 +88,6 @@ class Live:
             try:
                 self._answers[key] = await self._ask(key, request)
             except Stopped:
-                return
-            except Exception as error:  # a UserError, or a bug: either way the others finish what they have begun
-                self.stopping.stop(error)
                 return
             self.session.progress.done += 1
             self.session.report(self.session.progress)
@@ -104,13 +114,14 @@ class Live:
             if row := store.get([key]).get(key):  # another process was faster
                 self.session.progress.from_store += 1
                 return Answer.of(row)
-            async with self._within_budget(request):
+            async with self._budget.room(request) as charge:
                 try:
                     row = await self._until_answered(key, request)
                 except Unanswerable as error:
                     return Answer(key, "", "filtered" if error.filtered else "failed", error=str(error))
                 with self._off_the_wire():
                     await store.put(row, Use(self.session.account.run, key, request.stage, request.error_type))
+                charge(row.cost_usd)
         self.session.count(row)
         return Answer.of(row)
 
@@ -122,26 +133,6 @@ class Live:
             yield
         finally:
             self.session.store.release(key)
-
-    @contextlib.asynccontextmanager
-    async def _within_budget(self, request: Request) -> AsyncIterator[None]:
-        """Reserve the most that the request can cost while it is in flight; wait or stop where that does not fit."""
-        account = self.session.account
-        if account.budget_usd is None:
-            yield
-            return
-        most = account.most_usd(request)
-        while not account.allows(account.spent() + self._reserved_usd + most):
-            if self._reserved_usd <= 1e-12:  # nothing in flight that could turn out cheaper than reserved
-                raise account.exceeded(most)
-            self._budget_moved.clear()
-            await self.stopping.unless_stopped(self._budget_moved.wait())
-        self._reserved_usd += most
-        try:
-            yield
-        finally:
-            self._reserved_usd -= most
-            self._budget_moved.set()
 
     async def _until_answered(self, key: str, request: Request) -> StoredAnswer:
         """Attempt until the endpoint answers. Raises Unanswerable where it will not."""
@@ -174,6 +165,8 @@ class Live:
             return row
         except Transient as fault:
             result, retry_after_s = fault.result, fault.retry_after_s
+            if any(other is not lane and other.up(time.monotonic()) for other in self._balancer.lanes):
+                fault.retry_after_s = 0.0  # this endpoint pauses; the request goes to another
             self._check_up(fault)
             raise
         finally:
@@ -185,10 +178,18 @@ class Live:
         try:
             text = await endpoint.chat(key, body)
         except Unanswerable as error:
-            if endpoint.learn(str(error), body):
+            if endpoint.learn(str(error), body, error.parameter):
                 raise Transient(f"dialect: {error}", "unjudged") from error
             raise
-        row = self.session.read(key, request, text, endpoint.url, time.monotonic() - sent_at)
+        try:
+            row = self.session.read(key, request, text, endpoint.url, time.monotonic() - sent_at)
+        except Transient as fault:
+            alone = len(self.session.endpoints) == 1 and self.session.health.answered > 0
+            if endpoint.has_answered or alone:  # it is up: what it cannot answer is this one request
+                fault.result = "ok"
+                self._answered_at = time.monotonic()
+            raise
+        endpoint.has_answered = True
         self.session.health.answered += 1
         self._answered_at = time.monotonic()
         return row

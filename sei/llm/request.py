@@ -15,6 +15,8 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from sei.llm.door import whole
+
 Message = tuple[Literal["system", "user", "assistant"], str]
 
 
@@ -36,6 +38,11 @@ class Request:
     sample: int = 0  # tells samples of the same question apart
     stage: str = ""
     error_type: str = ""
+
+    def __post_init__(self) -> None:
+        if not all(content.isascii() for _, content in self.messages):  # half of a surrogate pair can be filed nowhere
+            clean = tuple((role, whole(content)) for role, content in self.messages)
+            object.__setattr__(self, "messages", clean)
 
     def canonical(self, model: str) -> str:
         """What is asked, as JSON with a fixed order. How the schema travels is the endpoint's dialect, not part of it."""

@@ -13,21 +13,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from sei.errors import UserError
 from sei.llm.account import Account
 from sei.llm.answer import read_completion
-from sei.llm.endpoint import Endpoint, Transient
+from sei.llm.door import Secret
+from sei.llm.endpoint import Endpoint
+from sei.llm.faults import Transient
 from sei.llm.progress import Progress, Report
 from sei.llm.request import Request
 from sei.llm.settings import ApiSettings
 from sei.llm.store import Store, StoredAnswer
 
 T = TypeVar("T")
+_WORTH_SAYING_S = 10.0  # a shorter pause is not announced
+log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
@@ -116,7 +123,9 @@ class Session:
     health: Health
     progress: Progress
     report: Report
+    secret: Secret
     stopping: Stopping = field(default_factory=Stopping)
+    announced_until: float = 0.0  # monotonic time of the end of the pause that was last announced
 
     async def persist(
         self, attempt: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]] | None = None
@@ -133,7 +142,7 @@ class Session:
 
         def wait(state: tenacity.RetryCallState) -> float:
             fault = state.outcome.exception() if state.outcome else None
-            return backoff(state) + (fault.retry_after_s if isinstance(fault, Transient) else 0.0)
+            return backoff(state) + (self.heed(fault.retry_after_s) if isinstance(fault, Transient) else 0.0)
 
         async def call() -> T:
             if faults:
@@ -150,6 +159,20 @@ class Session:
         )
         return await retrying(call)
 
+    def heed(self, pause_s: float) -> float:
+        """The pause that a server asks for, announced where it is long. Raises UserError where nobody should sit it out."""
+        if pause_s > self.settings.max_wait_s:
+            raise UserError(
+                f"teacher '{self.settings.model}': the server asks for a pause of {pause_s:,.0f} s before the next call, which "
+                f"is longer than teacher.max_wait_s={self.settings.max_wait_s:g}. Run the same command after that time (what "
+                "was answered is kept), or set teacher.max_wait_s higher to wait."
+            )
+        now = time.monotonic()
+        if pause_s > _WORTH_SAYING_S and now > self.announced_until:
+            self.announced_until = now + pause_s
+            log.warning("%s: the server asks for a pause of %.0f s; waiting", self.settings.model, pause_s)
+        return pause_s
+
     def read(self, key: str, request: Request, text: str, url: str, latency_s: float = 0.0) -> StoredAnswer:
         """A chat completion's JSON as a row for the store. Raises Transient where it is not one."""
         return read_completion(
@@ -160,6 +183,7 @@ class Session:
             url=url,
             mode=self.settings.mode,
             latency_s=latency_s,
+            redact=self.secret.redact,
         )
 
     def count(self, row: StoredAnswer) -> None:

@@ -38,6 +38,7 @@ class ApiSettings:
     timeout_s: float = 180.0  # for one attempt, from sending to the last byte
     patience_s: float = 900.0  # for one request, over all its attempts
     max_attempts: int = 16
+    max_wait_s: float = 600.0  # a server that asks for a longer pause (`Retry-After`) ends the run
     budget_usd: float | None = None  # for one run, over all its processes and restarts
     price: Price | None = None  # overrides the table
     batch_poll_s: float = 30.0
@@ -55,22 +56,47 @@ def address_complaints(group: str, base_url: str | Sequence[str] | None, api_key
     complaints = []
     if any(holds_password(url) for url in addresses(base_url)):
         complaints.append(
-            f"{group}.base_url holds a user name or password, which would be written to files. Leave it out and put the key "
-            f"into the environment variable that {group}.api_key_env names."
+            f"{group}.base_url holds a user name or password, or a key, which would be written to files. Leave it out and put "
+            f"the key into the environment variable that {group}.api_key_env names."
+        )
+    elif any(not _is_address(url) for url in addresses(base_url)):
+        complaints.append(
+            f"{group}.base_url: each must be an address such as http://127.0.0.1:8000/v1, with http:// or https://."
         )
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*|", api_key_env):
         complaints.append(f"{group}.api_key_env: give the NAME of an environment variable, never the key itself.")
     return complaints
 
 
+_SECRET_FIELDS = re.compile(
+    r"(api|access|auth|subscription)?[-_]?(key|token|secret|signature|sig|password)", re.IGNORECASE
+)
+
+
 def holds_password(url: str) -> bool:
-    """Whether a URL carries a user name or password, which must reach no file."""
-    return "@" in urlsplit(url).netloc
+    """Whether a URL carries a user name, a password or, in its query, a key, which must reach no file."""
+    rest = url.partition("://")[2] or url  # by hand: what is no URL to the library may hold a password all the same
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    names = (pair.partition("=")[0] for pair in url.partition("?")[2].split("&"))
+    return "@" in host or any(_SECRET_FIELDS.fullmatch(name) for name in names)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def api_key(settings: ApiSettings) -> str:
     """The key from the environment. Raises UserError naming the variable to set; an own server may need none."""
-    if key := os.environ.get(settings.api_key_env, "") if settings.api_key_env else "":
+    if key := os.environ.get(settings.api_key_env, "").strip() if settings.api_key_env else "":
+        if not (key.isascii() and key.isprintable()):  # no HTTP header can carry it, and the library would print it
+            raise UserError(
+                f"teacher '{settings.model}': the environment variable {settings.api_key_env} holds characters that no key "
+                "has (a line break, or letters outside ASCII). Set it anew, to the key alone."
+            )
         return key
     own = bool(settings.base_urls) and all(_is_loopback(url) for url in settings.base_urls)
     if own or not settings.api_key_env:
@@ -82,4 +108,4 @@ def api_key(settings: ApiSettings) -> str:
 
 
 def _is_loopback(url: str) -> bool:
-    return (urlsplit(url).hostname or "") in ("localhost", "127.0.0.1", "::1")
+    return _is_address(url) and urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")

@@ -53,7 +53,8 @@ CREATE TABLE IF NOT EXISTS answers (
     mode TEXT NOT NULL,           -- live | batch
     response_id TEXT NOT NULL,
     run TEXT NOT NULL,            -- the run that paid
-    created TEXT NOT NULL         -- UTC, ISO 8601
+    created TEXT NOT NULL,        -- UTC, ISO 8601
+    note TEXT NOT NULL DEFAULT '' -- of an empty answer: where the text was instead
 );
 CREATE INDEX IF NOT EXISTS answers_by_prompt ON answers (model, prompt, prompt_hash);
 CREATE TABLE IF NOT EXISTS uses (
@@ -61,6 +62,9 @@ CREATE TABLE IF NOT EXISTS uses (
     PRIMARY KEY (run, key, stage, error_type)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spending (run TEXT PRIMARY KEY, usd REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS reservations (  -- what the processes of a run may spend beside that, see `budget`
+    holder TEXT PRIMARY KEY, run TEXT NOT NULL, usd REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS batches (
     tag TEXT PRIMARY KEY,         -- ours, sent along as metadata, so a batch whose id was lost can be found again
     batch_id TEXT NOT NULL,       -- the provider's, '' until it has answered
@@ -103,6 +107,7 @@ class StoredAnswer:
     response_id: str
     run: str
     created: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,9 +162,18 @@ class Store:
             raise sqlite3.DatabaseError(f"the folder does not support write-ahead logging (journal mode {mode})")
         connection.execute("PRAGMA synchronous=FULL")
         connection.executescript(_SCHEMA)
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(answers)")}
+        if "note" not in columns:  # a store from before there were notes
+            with contextlib.suppress(sqlite3.OperationalError):  # another process was faster
+                connection.execute("ALTER TABLE answers ADD COLUMN note TEXT NOT NULL DEFAULT ''")
         return connection
 
-    def _complaint(self, error: Exception) -> UserError:
+    def _complaint(self, error: BaseException) -> UserError:
+        if not isinstance(error, sqlite3.Error | OSError):
+            return UserError(
+                f"teacher store {self.path}: an answer could not be written ({type(error).__name__}: {error}). What was "
+                "committed before is kept; this is a fault of ours, worth a report."
+            )
         return UserError(
             f"teacher store {self.path}: {error}. Free space there, or give another local folder "
             "(not a network file system) with cache_dir=FOLDER; what was committed before is kept."
@@ -215,23 +229,36 @@ class Store:
         await done
 
     async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._pending:
             group, self._pending = self._pending, []
-            try:
-                await loop.run_in_executor(self._thread, self._commit, [row[0] for row in group], [r[1] for r in group])
-                error = None
-            except sqlite3.Error as caught:
-                error = self._complaint(caught)
+            if not await self._flushed(group) and len(group) > 1:  # one that cannot be written must not cost the others
+                for entry in group:
+                    await self._flushed([entry])
+
+    async def _flushed(self, group: list[tuple[StoredAnswer, Use, asyncio.Future[None]]]) -> bool:
+        """Whether `group` is committed. Whoever waits for one of it is told, whatever goes wrong, unless it is to be split."""
+        error: UserError | None = None
+        rows, uses = [entry[0] for entry in group], [entry[1] for entry in group]
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, rows, uses)
+        except Exception as caught:
+            if len(group) > 1 and not isinstance(caught, sqlite3.OperationalError):
+                return False
+            error = self._complaint(caught)
+        except BaseException:  # the loop is closing
             for *_, done in group:
-                if not done.done():  # a cancelled caller is no longer waiting; its answer is saved all the same
-                    done.set_result(None) if error is None else done.set_exception(error)
+                done.cancel()
+            raise
+        for *_, done in group:
+            if not done.done():  # a cancelled caller is no longer waiting; its answer is saved all the same
+                done.set_result(None) if error is None else done.set_exception(error)
+        return True
 
     def put_all(self, answers: Sequence[StoredAnswer], uses: Sequence[Use]) -> None:
         """Commit many answers and uses at once (batch mode, and uses of answers that were already there)."""
         try:
             self._thread.submit(self._commit, answers, uses).result()
-        except sqlite3.Error as error:
+        except Exception as error:
             raise self._complaint(error) from error
 
     def _commit(self, answers: Sequence[StoredAnswer], uses: Sequence[Use]) -> None:
@@ -258,14 +285,21 @@ class Store:
     def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run `function(connection)` inside a transaction on the writing thread, and return its result."""
 
-        def work() -> T:
-            with self.transaction() as connection:
-                return function(connection)
-
         try:
-            return self._thread.submit(work).result()
+            return self._thread.submit(self._within, function).result()
         except sqlite3.Error as error:
             raise self._complaint(error) from error
+
+    async def write_soon(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """As `write`, without keeping the event loop waiting."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._within, function)
+        except sqlite3.Error as error:
+            raise self._complaint(error) from error
+
+    def _within(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        with self.transaction() as connection:
+            return function(connection)
 
     # Who is asking
 

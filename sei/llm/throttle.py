@@ -48,6 +48,10 @@ class Lane:
     def __post_init__(self) -> None:
         self.window = min(_FIRST_WINDOW, self.most)
 
+    def up(self, now: float) -> bool:
+        """Whether it takes calls, as far as is known."""
+        return not self.out and now >= self.paused_until
+
     def free(self, now: float) -> bool:
         if now < self.paused_until:
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sei.llm.prices import Price
 from sei.llm.request import Request, user
 from sei.llm.settings import ApiSettings
 from sei.llm.store import Store
+from tests.llm.hostile import respond, serving
 from tests.teacher.fault_server import Running
 
 SCHEMA = '{"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]}'
@@ -167,3 +169,31 @@ def test_a_refused_batch_says_what_the_provider_says(store: Store) -> None:
             ask(store, server.url, 3)
         server.set(refuse_batches="")
         assert len(ask(store, server.url, 3)) == 3
+
+
+def test_lines_that_cannot_be_read_cost_nothing_and_answers_given_twice_are_paid_once(store: Store) -> None:
+    noise = [
+        "not json",
+        "[" * 5000,
+        "9" * 5000,
+        "null",
+        "[]",
+        '{"custom_id": 5}',
+        '{"custom_id": null, "response": [1]}',
+        "\u2028",
+    ]
+    price = Price(100.0, 100.0)
+    with Running(batch_noise="\n".join(noise)) as server:
+        answers = ask(store, server.url, 6, price=price)
+        assert server.get("stats")["batches"] == 1
+    assert [answer.status for answer in answers] == ["ok"] * 6
+    assert store.spent("run-1") == pytest.approx(sum(row.cost_usd for _, row in store.used("run-1")))
+
+
+@pytest.mark.parametrize("reply", [b"[" * 5000, b"5", b"[]", b'{"id": 5}', b"9" * 5000, b"", b"\xff", b'"\\ud83d"'])
+def test_a_batch_endpoint_that_sends_anything_at_all_ends_the_run_with_its_reason(store: Store, reply: bytes) -> None:
+    def answer(handler: BaseHTTPRequestHandler, _: Any) -> None:
+        respond(handler, 200, reply, Content_Type="application/json")
+
+    with serving(answer) as server, pytest.raises(UserError, match="the batch endpoint does not answer"):
+        ask(store, server.url, 2, max_attempts=1)

@@ -256,20 +256,27 @@ def test_requests_go_out_as_the_package_sends_them(store: Store, monkeypatch: py
 
 
 def test_requests_that_are_all_refused_stop_the_run(store: Store) -> None:
-    with (
-        Running(refused_field="temperature") as server,
-        pytest.raises(UserError, match=r"temperature.*Check teacher\."),
-    ):
+    with Running(refused_text="What is") as server, pytest.raises(UserError, match=r"too long.*Check teacher\."):
         ask(store, [request(n) for n in range(100)], server.url)
 
 
+def test_requests_that_are_always_refused_do_not_stop_the_run_the_second_time_either(store: Store) -> None:
+    requests = [request(n) for n in range(40)]  # of which 13 speak of a 2
+    with Running(refused_text="2") as server:
+        for _ in range(2):
+            client = Client(settings(server.url, max_concurrency=1), store, "run-1")
+            statuses = [answer.status for answer in client.ask_many(requests)]
+            client.close()
+            assert statuses.count("failed") == 13
+
+
 def test_one_refused_request_fails_alone(store: Store) -> None:
-    with Running(refused_field="temperature") as server:
+    with Running(refused_text="What is 2?") as server:
         client = Client(settings(server.url), store, "run-1")
-        answers = client.ask_many([request(1, temperature=None), request(2)])
+        answers = client.ask_many([request(1), request(2)])
         client.close()
     assert [answer.status for answer in answers] == ["ok", "failed"]
-    assert "Unsupported parameter: 'temperature'" in answers[1].error
+    assert "the prompt is too long" in answers[1].error
 
 
 def test_the_key_is_in_no_file_and_no_message(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -290,6 +297,18 @@ def test_the_key_is_in_no_file_and_no_message(store: Store, monkeypatch: pytest.
 def test_an_address_with_a_password_and_a_key_for_a_name_are_refused_without_being_repeated() -> None:
     assert address_complaints("teacher", None, "OPENAI_API_KEY") == []
     assert address_complaints("teacher", ["http://a/v1", "http://b/v1"], "") == []
+    assert address_complaints("teacher", "https://a/openai/deployments/d?api-version=2024-06-01&monkey=1", "") == []
+    for url in (
+        "https://a/v1?key=secret",
+        "https://a/v1?x=1&api-key=secret",
+        "https://a?access_token=secret",
+        "me:secret@b/v1",
+    ):
+        (line,) = address_complaints("teacher", url, "")
+        assert "would be written to files" in line
+        assert "secret" not in line
+    for url in ("localhost:8000/v1", "http://", "http://[::1", "ftp://a", "http://a:99999999"):
+        assert "http://127.0.0.1:8000/v1" in address_complaints("teacher", url, "")[0]
     said = address_complaints("teacher", ["http://a/v1", "http://me:secret@b/v1"], "sk-secret")
     assert [line.split(" ")[0] for line in said] == ["teacher.base_url", "teacher.api_key_env:"]
     assert "secret" not in "".join(said)
@@ -308,6 +327,21 @@ def test_a_missing_key_names_the_variable(store: Store, monkeypatch: pytest.Monk
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(UserError, match="environment variable OPENAI_API_KEY is not set"):
         Client(ApiSettings(model="gpt-4o"), store, "run-1")
+
+
+@pytest.mark.parametrize("key", ["sk-secret\nX-Other: 1", "sk-sécret"])
+def test_a_key_that_no_header_can_carry_is_refused_without_being_repeated(
+    store: Store, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(UserError, match="MY_KEY holds characters that no key") as caught:
+        Client(settings("http://127.0.0.1:9/v1", api_key_env="MY_KEY"), store, "run-1")
+    assert "cret" not in str(caught.value)
+
+
+def test_white_space_around_a_key_is_no_part_of_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", " sk-secret\n")
+    assert Client(settings("http://a/v1", api_key_env="MY_KEY"), store, "run-1")._key == "sk-secret"
 
 
 def test_nobody_there_is_said_soon(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import multiprocessing
 import signal
 import sqlite3
@@ -93,3 +94,16 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.sqlite").write_text("this is not a database, and long enough to be noticed as such" * 20)
     with pytest.raises(UserError, match=r"s\.sqlite: file is not a database.*cache_dir=FOLDER"):
         Store(tmp_path / "s.sqlite")
+
+
+def test_a_store_from_before_there_were_notes_is_read_and_written(tmp_path: Path) -> None:
+    names = [field.name for field in dataclasses.fields(StoredAnswer) if field.name != "note"]
+    with sqlite3.connect(tmp_path / "s.sqlite") as old:
+        old.execute(f"CREATE TABLE answers ({', '.join(f'{name} NOT NULL' for name in names)}, PRIMARY KEY (key))")
+        old.execute(f"INSERT INTO answers VALUES ({', '.join('?' * len(names))})", dataclasses.astuple(answer())[:-1])
+    store = Store(tmp_path / "s.sqlite")
+    assert store.get([KEY]) == {KEY: answer()}
+    other = dataclasses.replace(answer("cd" * 32), note="a note")
+    store.put_all([other], [])
+    assert store.get([other.key]) == {other.key: other}
+    store.close()

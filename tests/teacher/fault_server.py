@@ -245,6 +245,7 @@ class Server:
     schemas: bool = True  # False: refuses response_format as old servers do
     reject_with: str = ""  # if set, every ask gets a 401 with this message
     refused_field: str = ""  # a body with this field gets a 400, as from servers that know only the other name
+    refused_text: str = ""  # if set, a prompt that holds it gets a 400
     hang_s: float = 5.0  # how long a "timeout" stays silent
     seed: int = 0
     gold: dict[str, str] = field(default_factory=dict)
@@ -259,6 +260,7 @@ class Server:
     files: dict[str, str] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     batch_delay_s: float = 0.2
+    batch_noise: str = ""  # stands in a batch's output file before and after the answers, which are there twice then
     refuse_batches: str = ""  # if set, batches fail as a whole with this message
 
     def fault_for(self, key: str, body: dict[str, Any]) -> str:
@@ -361,6 +363,9 @@ class Connection(asyncio.Protocol):
                 return
             if server.refused_field in body:
                 self.error(400, f"Unsupported parameter: '{server.refused_field}'", "unsupported_parameter")
+                return
+            if server.refused_text and server.refused_text in body["messages"][0]["content"]:
+                self.error(400, "the prompt is too long", "context_length_exceeded")
                 return
             key = headers.get("x-client-request-id") or str(digest(content))
             fault = "429" if 0 < server.limit <= server.in_flight else server.fault_for(key, body)
@@ -473,7 +478,9 @@ class Connection(asyncio.Protocol):
         for field_name, rows in (("output_file_id", good), ("error_file_id", bad)):
             if rows:
                 file = f"file-{len(server.files)}"
-                server.files[file] = "".join(json.dumps(row) + "\n" for row in rows)
+                lines = "".join(json.dumps(row) + "\n" for row in rows)
+                noise = server.batch_noise
+                server.files[file] = f"{noise}\n{lines}{noise}\n{lines}" if noise else lines
                 batch[field_name] = file
         batch["status"] = (
             "expired" if any((row["error"] or {}).get("code") == "batch_expired" for row in bad) else "completed"

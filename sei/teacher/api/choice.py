@@ -52,6 +52,7 @@ class Api:
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)  # by role: max_tokens, temperature, mean_tokens_out
     max_concurrency: Count = 64  # calls in flight per endpoint
     timeout_s: PositiveFloat = 180.0
+    max_wait_s: PositiveFloat = 600.0  # a server that asks for a longer pause (Retry-After) ends the run
     budget_usd: NonNegativeFloat | None = None  # stop before the call that would exceed it
     price: OwnPrice = OwnPrice()
 
@@ -96,6 +97,7 @@ class Api:
             structured=self.structured,
             max_concurrency=self.max_concurrency,
             timeout_s=self.timeout_s,
+            max_wait_s=self.max_wait_s,
             budget_usd=self.budget_usd,
             price=price,
         )

@@ -9,16 +9,36 @@ Example::
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # Replies, as the schema demands them
+
+_ONE_NUMBER = re.compile(r"\D{0,20}(\d{1,6})\D{0,20}")  # "Step 2"
 
 
 class _Reply(BaseModel):
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_meant(cls, values: Any) -> Any:
+        """Text given as a list of its lines, a list given as its one item, or as lines, a number given with its label."""
+        if not isinstance(values, dict):
+            return values
+        meant = dict(values)
+        for name, field in cls.model_fields.items():
+            value = meant.get(name)
+            if field.annotation is str and isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+                meant[name] = "\n".join(value)
+            elif field.annotation == list[str] and isinstance(value, str):
+                meant[name] = value.splitlines()
+            elif field.annotation is int and isinstance(value, str) and (match := _ONE_NUMBER.fullmatch(value.strip())):
+                meant[name] = int(match[1])
+        return meant
 
 
 class DiagnosisReply(_Reply):
@@ -46,15 +66,9 @@ class ProblemItem(_Reply):
 
 
 class ProblemsReply(_Reply):
-    """What the schema demands of a synthesize reply; items are checked one by one, see `LooseProblemsReply`."""
+    """What the schema demands of a synthesize reply; its items are read one by one."""
 
     problems: list[ProblemItem]
-
-
-class LooseProblemsReply(_Reply):
-    """One bad item of twenty must not cost the other nineteen."""
-
-    problems: list[Any]
 
 
 class TypeNameReply(_Reply):

@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from sei import prompts, templates
-from sei.answers import Style
+from sei.answers import Style, equivalent_many
 from sei.llm.request import Request, user
 from sei.records import Correction, Diagnosis, Mistake, Problem, Trace, content_id
 from sei.steps import join_steps, number_steps, split_steps
@@ -31,10 +31,11 @@ from sei.teacher.api.limits import LIMITS, Limits, RoleName
 from sei.teacher.api.replies import (
     CorrectionReply,
     DiagnosisReply,
+    GroupItem,
     GroupMerge,
     GroupsReply,
     InspectionReply,
-    LooseProblemsReply,
+    MergeItem,
     MergesReply,
     PhraseGroup,
     ProblemItem,
@@ -44,13 +45,14 @@ from sei.teacher.api.replies import (
     TypeName,
     TypeNameReply,
 )
-from sei.teacher.api.structured import ParseError, parse, schema_text
+from sei.teacher.api.structured import ParseError, after_reasoning, parse, parse_list, schema_text
 from sei.teacher.base import Draft, Seed, SynthesisRequest
 from sei.teacher.review import Inspection, Revision
 from sei.templates import Malformed, ThoughtTemplate, make_trace
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+T_model = TypeVar("T_model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,15 @@ class Harvest:
 
 @dataclass(frozen=True)
 class Job(Generic[T_co]):
-    """One record to ask about. `read` turns the reply's text into the result or raises ParseError."""
+    """One record to ask about. `read` turns the reply's text into the result or raises ParseError.
+
+    `items`: the reply is a list of which whatever is whole is of use, so `read` is given a reply that was cut off too.
+    """
 
     source_id: str
     request: Request
     read: Callable[[str], T_co]
+    items: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Roles:
 
     def solve(self, question: str, source_id: str, sample: int = 0, temperature: float | None = None) -> Job[str]:
         """A solution in the style's format. `temperature` replaces the role's where several samples are wanted."""
-        job = self._job("solve", "solve", source_id, str.strip, None, sample, question=question, **self._format())
+        job = self._job("solve", "solve", source_id, _solution, None, sample, question=question, **self._format())
         if temperature is None:
             return job
         return dataclasses.replace(job, request=dataclasses.replace(job.request, temperature=temperature))
@@ -143,8 +149,7 @@ class Roles:
         examples = [_example(number, seed) for number, seed in enumerate((*wish.mistakes, *wish.synthesized), start=1)]
 
         def read(text: str) -> Harvest:
-            reply = parse(text, LooseProblemsReply)
-            return self._harvest(reply.problems, wish.count, parents)
+            return self._harvest(parse_list(text, "problems", ProblemItem), wish.count, parents)
 
         values = {
             "count": str(wish.count),
@@ -156,7 +161,8 @@ class Roles:
         job = self._job(
             "synthesize", "synthesize", wish.error_type_id, read, ProblemsReply, wish.seed, **values, **self._format()
         )
-        return dataclasses.replace(job, request=dataclasses.replace(job.request, error_type=wish.error_type_id))
+        request = dataclasses.replace(job.request, error_type=wish.error_type_id)
+        return dataclasses.replace(job, request=request, items=True)
 
     def top_up(self, job: Job[Harvest], wish: SynthesisRequest, reply: str, harvest: Harvest) -> Job[Harvest]:
         """The follow-up call for the problems that `reply` left out, repeated or spoiled."""
@@ -167,7 +173,7 @@ class Roles:
         parents = tuple(seed.id for seed in (*wish.mistakes, *wish.synthesized))
 
         def read(text: str) -> Harvest:
-            return self._harvest(parse(text, LooseProblemsReply).problems, counts["missing"], parents, taken)
+            return self._harvest(parse_list(text, "problems", ProblemItem), counts["missing"], parents, taken)
 
         return dataclasses.replace(job, request=follow_up(job.request, reply, text), read=read)
 
@@ -194,15 +200,27 @@ class Roles:
 
     def _draft(self, item: Any, parents: tuple[str, ...]) -> Draft:
         reply = parse_item(item)
-        answer = _answer(reply.answer)
+        question, answer = _without_number(reply.question), self._value(reply.answer)
         steps, answer_on_line = split_steps(reply.solution)
-        _expect(bool(reply.question.strip() and steps and answer), "question, solution and answer must not be empty")
+        _expect(bool(question and steps and answer), "question, solution and answer must not be empty")
         if answer_on_line is not None:
-            same = _answer(answer_on_line) == answer
-            _expect(same, f"the solution ends in {answer_on_line}, but answer is {answer}", "answer_mismatch")
+            written = self._value(answer_on_line)
+            same = written == answer or equivalent_many([(written, answer)], self.style)[0]
+            _expect(same, f"the solution ends in {answer_on_line[:80]}, but answer is {answer[:80]}", "answer_mismatch")
         if self.style == "gsm8k":
-            _expect(bool(_NUMBER.fullmatch(answer)), f"answer: {answer!r} is not a number")
-        return Draft(reply.question.strip(), join_steps(steps, answer), answer, parents)
+            _expect(bool(_NUMBER.fullmatch(answer)), f"answer: {answer[:80]!r} is not a number")
+        return Draft(question, join_steps(steps, answer), answer, parents)
+
+    def _value(self, text: str) -> str:
+        """An answer as the style writes it: for `gsm8k` the one number that `text` holds (5 of "5.0" and of "5 pens")."""
+        bare = _answer(text)
+        if self.style != "gsm8k":
+            return bare
+        numbers = _NUMBER_IN_TEXT.findall(bare.translate(_MINUS).replace("{,}", ","))
+        if len(numbers) != 1 or len(numbers[0]) > _MOST_DIGITS:
+            return bare
+        number = re.sub(r"^(-?)\.", r"\g<1>0.", _answer(numbers[0]))
+        return re.sub(r"(\.\d*?)0+$", r"\1", number).removesuffix(".")
 
     def name_type(self, source_id: str, keyphrases: Sequence[str], taken: Sequence[str]) -> Job[TypeName]:
         """A name for a cluster of keyphrases; `taken` are names given to other clusters."""
@@ -228,7 +246,7 @@ class Roles:
         """
 
         def read(text: str) -> tuple[PhraseGroup, ...]:
-            found = parse(text, GroupsReply).groups
+            found = _valid(parse_list(text, "groups", GroupItem), GroupItem)
             _expect(bool(found), "groups: there must be at least one")
             _expect(all(group.name.strip() for group in found), "name: it is empty")
             return tuple(
@@ -239,15 +257,17 @@ class Roles:
         values = {"phrases": "\n".join(f"- {phrase}" for phrase in phrases)}
         if groups:
             values["groups"] = "\n".join(f"- {name}: {description}" for name, description in groups)
-            return self._job("cluster_extend", "cluster_extend", "keyphrases", read, GroupsReply, sample, **values)
-        values["task"] = prompts.load(f"teacher/cluster_task/{'divide' if divide else 'form'}").text
-        return self._job("cluster_seed", "cluster_seed", "keyphrases", read, GroupsReply, sample, **values)
+            job = self._job("cluster_extend", "cluster_extend", "keyphrases", read, GroupsReply, sample, **values)
+        else:
+            values["task"] = prompts.load(f"teacher/cluster_task/{'divide' if divide else 'form'}").text
+            job = self._job("cluster_seed", "cluster_seed", "keyphrases", read, GroupsReply, sample, **values)
+        return dataclasses.replace(job, items=True)
 
     def merge_groups(self, groups: Sequence[tuple[str, str, Sequence[str]]]) -> Job[tuple[GroupMerge, ...]]:
         """Which error types (name, description, some phrases) are the same weakness."""
 
         def read(text: str) -> tuple[GroupMerge, ...]:
-            found = parse(text, MergesReply).merges
+            found = _valid(parse_list(text, "merges", MergeItem), MergeItem)
             _expect(all(merge.name.strip() for merge in found), "name: it is empty")
             return tuple(
                 GroupMerge(" ".join(merge.name.split()), merge.description.strip(), tuple(merge.names))
@@ -255,7 +275,8 @@ class Roles:
             )
 
         lines = [f"- {name}: {description} Phrases: {'; '.join(phrases)}" for name, description, phrases in groups]
-        return self._job("cluster_merge", "cluster_merge", "keyphrases", read, MergesReply, groups="\n".join(lines))
+        job = self._job("cluster_merge", "cluster_merge", "keyphrases", read, MergesReply, groups="\n".join(lines))
+        return dataclasses.replace(job, items=True)
 
     def template(self, problem: Problem, revision: Revision[ThoughtTemplate] | None = None) -> Job[ThoughtTemplate]:
         """SuperCorrect's thought template from problem and gold solution; a revision mends what an inspector found."""
@@ -312,8 +333,11 @@ class Roles:
     ) -> Job[T]:
         prompt = prompts.load(f"teacher/{name}")
         limits = self.limits[role]
+        text = prompt.fill(**values)
+        if schema is not None and self.style == "math":
+            text += "\n\n" + prompts.load("teacher/latex").text
         request = Request(
-            messages=(user(prompt.fill(**values)),),
+            messages=(user(text),),
             prompt=prompt.name,
             prompt_hash=prompt.hash,
             max_tokens=limits.max_tokens,
@@ -328,16 +352,28 @@ class Roles:
 
 def follow_up(request: Request, reply: str, text: str) -> Request:
     """`request` continued: the teacher's `reply`, then our `text`."""
-    talk = (*request.messages, ("assistant", reply.strip() or "(no reply)"), user(text))
+    talk = (*request.messages, ("assistant", after_reasoning(reply).strip() or "(no reply)"), user(text))
     return dataclasses.replace(request, messages=talk, prompt=f"{request.prompt}+", sample=request.sample)
 
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\d+/\d+")
+_MOST_DIGITS = 300  # more come from a model stuck in a loop
+_MINUS = str.maketrans("−–", "--")
+_NUMBER_IN_TEXT = re.compile(r"-?\d+/\d+|-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|-?\.\d+")
+# "1. ", "(1) ", "1: ", "Problem 1: ", "**Q1.** ", "### Question 2 - "
+_PROBLEM_LABEL = re.compile(
+    r"[#*_\s]*(?:(?:word[ -])?(?:problem|question|exercise|task|item|example|q|no\.?|number)\s*#?(?P<named>\d{1,3})"
+    r"\s*[*_]*[.:)–—-]+"
+    r"|[(\[](?P<bracketed>\d{1,3})[)\]][.:]?"
+    r"|#?(?P<bare>\d{1,3})[.):])[*_]*\s+",
+    re.IGNORECASE,
+)
 _STEP_LABEL = re.compile(r"^(?:Step\s*\d+\s*[:.]|\d+[.)])\s+", re.IGNORECASE)
 
 
 def read_template(text: str) -> ThoughtTemplate:
     """A thought template from its XML, whatever stands before and after it. Raises ParseError."""
+    text = after_reasoning(text)
     start, end = text.find("<Step1>"), text.rfind("</Answer>")
     if start < 0:
         raise ParseError("malformed", "there is no <Step1>")
@@ -345,6 +381,13 @@ def read_template(text: str) -> ThoughtTemplate:
     if isinstance(template, Malformed):
         raise ParseError("malformed", f"{template.reason}: {template.detail}")
     return template
+
+
+def _solution(text: str) -> str:
+    """A solution in plain text, without the reasoning before it."""
+    solution = after_reasoning(text).strip()
+    _expect(bool(solution) or not text.strip(), "there is nothing after the reasoning", "malformed")
+    return solution
 
 
 def _inspection(text: str) -> Inspection:
@@ -375,6 +418,18 @@ def parse_item(item: Any) -> ProblemItem:
         raise ParseError("wrong_schema", f"missing or of the wrong kind: {fields}") from error
 
 
+def _valid(items: Sequence[Any], model: type[T_model]) -> list[T_model]:
+    """Those of `items` that are what they should be. Raises ParseError where none of several is."""
+    found, complaint = [], ""
+    for item in items:
+        try:
+            found.append(model.model_validate(item))
+        except ValidationError as error:
+            complaint = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:8])
+    _expect(bool(found) or not items, complaint)
+    return found
+
+
 def _expect(held: bool, complaint: str, fault: Any = "wrong_schema") -> None:
     if not held:
         raise ParseError(fault, complaint)
@@ -400,6 +455,17 @@ def _answer(text: str) -> str:
     """An answer without the marks that the format forbids and models write all the same."""
     bare = text.strip().removeprefix("####").strip().strip("$").strip().removesuffix(".")
     return bare.replace(",", "") if re.fullmatch(r"-?[\d,]+(\.\d+)?", bare) else bare
+
+
+def _without_number(question: str) -> str:
+    """A question without the number that a list of questions gave it."""
+    question = question.strip()
+    if not (label := _PROBLEM_LABEL.match(question)):
+        return question
+    rest = question[label.end() :]
+    number = int(label["named"] or label["bracketed"] or label["bare"])
+    counts_on = re.search(rf"[\n.,;:?!]\s*[(\[]?{number + 1}[.):\]]", rest)  # the number is of a part of the question
+    return question if not rest or (counts_on and not label["named"]) else rest
 
 
 def _normal(question: str) -> str:

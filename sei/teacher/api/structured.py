@@ -1,38 +1,42 @@
-"""From a teacher's raw text to a checked object: find the JSON, mend its LaTeX, validate it.
+"""From a teacher's raw text to a checked object: leave out the reasoning, find the JSON, validate it.
 
-Place in the flow: `teacher` hands every answer to `parse`; what does not parse is asked once more with the complaint,
-then rejected with its text. Text is only ever parsed as JSON, never evaluated.
-
-LaTeX in JSON: models write `"\\frac{1}{2}"` where JSON needs `"\\\\frac"`. A strict parser refuses `\\sqrt` and, worse,
-reads `\\frac` as a form feed and `rac`. Backslashes that begin a LaTeX command are therefore doubled before parsing.
+Place in the flow: `teacher` hands every answer to `parse` or `parse_list`; what does not parse is asked once more with the
+complaint, then rejected with its text. Text is only ever parsed as JSON (`json_text`), never evaluated.
 
 Example::
 
-    parse('```json\\n{"step": 2, ...}\\n```', DiagnosisReply)
+    parse('<think>step 1?</think>```json\\n{"step": 2, ...}\\n```', DiagnosisReply)
+    parse_list('[{"name": "a", ...}, {"name": "b", ...}, {"na', "groups", GroupItem)     # the two that are whole
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from sei.teacher.api.json_text import values
+
 Fault = Literal["malformed", "wrong_schema"]
 Reply = TypeVar("Reply", bound=BaseModel)
 
-# LaTeX commands that begin like JSON's escapes \n, \r, \t. A form feed or backspace (\f, \b) is never meant, and
-# other letters are no JSON escape, so those need no list. Left out: \nu and \ni, which are more often a new line that
-# begins with the variable u or i.
-_AMBIGUOUS = frozenset(
-    "nabla natural ne nearrow neg neq newline nexists nmid not notin "
-    "rangle rbrace rceil rfloor rho right rightarrow rm root tan tanh tau tbinom text textbf textit textrm tfrac "
-    "therefore theta times to top triangle triangleq".split()
+_LONGEST = 400_000  # characters; 8,192 tokens are about 30,000
+_MOST_PARTS = 8
+_MOST_OBJECTS = 1000  # tried as the reply; to validate one takes longer than to read it
+# What ends a block of reasoning, with or without its beginning: </think>, </reasoning>, [/THINK], harmony's final channel, ...
+_REASONED = re.compile(
+    r"</\s*(?:\w{1,10}:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis)\s*>|\[/THINK(?:ING)?\]"
+    r"|◁/think▷|<\|channel\|>final(?:<\|\w{1,20}\|>[^<]{0,20}){0,2}<\|message\|>|<\|end_of_thought\|>",
+    re.IGNORECASE,
 )
-_BACKSLASHES = re.compile(r"(\\+)([A-Za-z]*)")
-_HEX4 = re.compile(r"u[0-9a-fA-F]{4}")
+_REASONING = re.compile(
+    r"\s*(?:<(?:\w{1,10}:)?(?:think|thinking|thought|reasoning)>|\[THINK(?:ING)?\]|◁think▷)", re.IGNORECASE
+)
 
 
 class ParseError(Exception):
@@ -43,52 +47,97 @@ class ParseError(Exception):
         self.fault: Fault = fault
 
 
-def mend_latex(text: str) -> str:
-    """`text` with single backslashes doubled where they begin a LaTeX command and not a JSON escape."""
-
-    def mend(match: re.Match[str]) -> str:
-        slashes, word = match[1], match[2]
-        following = text[match.end(1) : match.end(1) + 5]
-        if len(slashes) % 2 == 0:  # already escaped
-            return match[0]
-        if following[:1] in ('"', "/") or _HEX4.match(following):
-            return match[0]
-        if word[:1] in ("n", "r", "t") and word not in _AMBIGUOUS:
-            return match[0]
-        if word in ("b", "f"):  # not followed by a letter: no command either
-            return match[0]
-        return slashes + "\\" + word
-
-    return _BACKSLASHES.sub(mend, text)
+def after_reasoning(text: str) -> str:
+    """`text` without a block of reasoning before the answer; "" where it never comes to an answer."""
+    return next(_parts(text))
 
 
-def find_object(text: str) -> Any:
-    """The first JSON object in `text`, whatever stands around it (a fence, prose). Raises ParseError."""
-    text = mend_latex(text)
-    decoder = json.JSONDecoder(strict=False)  # raw newlines inside strings are common and harmless
-    first_error: json.JSONDecodeError | None = None
-    start = text.find("{")
-    while start >= 0:
-        try:
-            return decoder.raw_decode(text, start)[0]
-        except json.JSONDecodeError as error:
-            first_error = first_error or error
-            start = text.find("{", start + 1)
-            if first_error.pos >= len(text.rstrip()) - 1:
-                break  # cut off: an object further in would be a part of the one that was meant
-    if first_error is None:
-        raise ParseError("malformed", "there is no JSON object in the reply")
-    raise ParseError("malformed", f"the reply is not valid JSON: {first_error}")
+def _parts(text: str) -> Iterator[str]:
+    """What follows the reasoning's last end mark, then what follows those before: a reply may speak of such marks itself."""
+    ends = [mark.end() for mark in _REASONED.finditer(text)]
+    if not ends:
+        yield "" if _REASONING.match(text) else text
+    for end in ends[-_MOST_PARTS:][::-1]:
+        yield text[end:]
+    if ends and text.lstrip("` \njson").startswith(("{", "[")):  # no reasoning, but an answer that speaks of such marks
+        yield text
 
 
 def parse(text: str, model: type[Reply]) -> Reply:
-    """The reply in `text` as a `model`. Raises ParseError."""
-    found = find_object(text)
-    try:
-        return model.model_validate(found)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, item['loc'])) or 'object'}: {item['msg']}" for item in error.errors()]
-        raise ParseError("wrong_schema", "; ".join(problems[:8])) from error
+    """The reply in `text` as a `model`: the first JSON object that is one. Raises ParseError."""
+    wrong: ParseError | None = None
+    broken = False
+    for part in _parts(_short(text)):
+        for found in itertools.islice(values(part), _MOST_OBJECTS):
+            broken |= not found.whole
+            for candidate in _candidates(found.value) if found.whole else ():
+                try:
+                    return model.model_validate(candidate)
+                except ValidationError as error:
+                    wrong = wrong or ParseError("wrong_schema", _listed(error))
+    raise wrong or _nothing(broken)
+
+
+def parse_list(text: str, name: str, item: type[BaseModel]) -> list[Any]:
+    """The items of the list `name` in `text`, not yet validated. Raises ParseError where there is no such list.
+
+    The list may stand alone, item after item, or under another name; of one that breaks off, the whole items are given.
+    """
+    broken = seen = False
+    for part in _parts(_short(text)):
+        items: list[Any] = []
+        lists = 0
+        for found in values(part):
+            seen, broken = True, broken or not found.whole
+            more = _items(found.value, name, item.model_fields.keys())
+            lists += more is not None
+            items += more or []
+        if items or (lists and not broken):
+            return items
+    raise ParseError("wrong_schema", f"{name}: Field required") if seen and not broken else _nothing(broken)
+
+
+def _short(text: str) -> str:
+    if len(text) > _LONGEST:
+        raise ParseError("malformed", f"the reply has {len(text):,} characters, more than any such reply needs")
+    return text
+
+
+def _candidates(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects that `value` may mean: itself, the one in a list of one, the one under a name of its own."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict):
+        yield value
+        inner = list(value.values())
+        if len(inner) == 1 and isinstance(inner[0], dict):
+            yield inner[0]
+
+
+def _items(value: Any, name: str, fields: Any, depth: int = 0) -> list[Any] | None:
+    """The items that `value` holds: as a list, as the list `name` (or another list of such items), or as one item itself."""
+    if isinstance(value, list):
+        return value if all(isinstance(item, dict) for item in value) else None
+    if not isinstance(value, dict):
+        return None
+    if isinstance(value.get(name), list):
+        return list(value[name])
+    if fields & value.keys():
+        return [value]
+    for inner in value.values() if depth == 0 else ():
+        found = _items(inner, name, fields, 1) if isinstance(inner, list | dict) else None
+        if found and any(isinstance(item, dict) and fields & item.keys() for item in found):
+            return found
+    return None
+
+
+def _nothing(broken: bool) -> ParseError:
+    return ParseError("malformed", "the reply is not valid JSON" if broken else "there is no JSON object in the reply")
+
+
+def _listed(error: ValidationError) -> str:
+    problems = [f"{'.'.join(map(str, item['loc'])) or 'object'}: {item['msg']}" for item in error.errors()]
+    return "; ".join(problems[:8])
 
 
 @cache

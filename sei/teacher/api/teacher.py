@@ -23,6 +23,7 @@ from sei import prompts
 from sei.answers import Style
 from sei.llm.answer import Answer
 from sei.llm.client import Client
+from sei.llm.door import shown
 from sei.llm.prices import price_of
 from sei.llm.request import Request
 from sei.llm.settings import ApiSettings
@@ -247,14 +248,26 @@ class ApiTeacher:
 
 
 def _outcome(job: Job[T], answer: Answer) -> tuple[str, T | Rejected]:
-    """An answer's text, and what it is read as."""
-    if answer.status != "ok":
-        detail = answer.error or _DETAILS[answer.status].format(tokens=job.request.max_tokens, role=job.request.stage)
-        return answer.text, Rejected.make(job.source_id, answer.status, detail, answer.text)
-    try:
-        return answer.text, job.read(answer.text)
-    except ParseError as error:
-        return answer.text, Rejected.make(job.source_id, error.fault, str(error), answer.text)
+    """An answer's text, and what it is read as.
+
+    Whatever the text does to its reader, the record is rejected: the text is stored, so the same command would end by it again.
+    """
+    wrong = answer.status != "ok"
+    if not wrong or (job.items and answer.status == "truncated"):
+        try:
+            return answer.text, job.read(answer.text)
+        except ParseError as error:
+            if not wrong:
+                return answer.text, Rejected.make(job.source_id, error.fault, str(error), answer.text)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            detail = f"reading it failed with {type(error).__name__}: {shown(str(error), 200)}"
+            return answer.text, Rejected.make(job.source_id, "malformed", detail, answer.text)
+    detail = _DETAILS.get(answer.status, "no usable answer").format(
+        tokens=job.request.max_tokens, role=job.request.stage
+    )
+    detail = answer.error if answer.status in ("failed", "filtered") and answer.error else detail
+    more = f" ({answer.error})" if answer.error and answer.error != detail else ""
+    return answer.text, Rejected.make(job.source_id, answer.status, detail + more, answer.text)
 
 
 def _repair(request: Request, answer: Answer, rejected: Rejected) -> Request | None:
