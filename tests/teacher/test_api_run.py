@@ -79,7 +79,9 @@ def many_wrong_attempts(tmp_path: Path, count: int) -> tuple[str, ...]:
     overrides = recorded(tmp_path, *wrong_attempts())
     rows = [gsm8k_row(number) for number in range(100, 100 + count)]
     write_jsonl(tmp_path / "data" / "train.jsonl", *rows)
-    write_jsonl(tmp_path / "attempts.jsonl", *[{"question": row["question"], "solution": "#### 1"} for row in rows])
+    write_jsonl(
+        tmp_path / "attempts.jsonl", *[{"question": row["question"], "solution": "2 - 1 = 1\n#### 1"} for row in rows]
+    )
     return (*overrides, "teacher=local", "teacher.model=m")
 
 
