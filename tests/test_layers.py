@@ -46,7 +46,6 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"errors", "values", "records", "answers", "steps", "words"},
     "clustering": {"errors", "values", "records", "words"},
     "teacher": {
-        "grading",
         "errors",
         "values",
         "records",
