@@ -60,7 +60,7 @@ def read(output: str, style: Style = "gsm8k") -> Reading:
     if marker:
         cut_at = "turn" if _TURN_MARKER.search(marker) else "end_token"
     if (heading := _next_heading(text)) is not None:
-        text, cut_at = text[: heading[0]].rstrip(), heading[1]
+        text, cut_at = _without_rules(text[: heading[0]]), heading[1]
     loop = _loop_start(text) if cut_at == "end" else None
     if loop is not None and not _is_answer_alone(text[loop : loop + 1000], style):
         # With its line break: an answer before the loop is a whole one.
@@ -72,20 +72,31 @@ def read(output: str, style: Style = "gsm8k") -> Reading:
 
 # ------------------------------------------------------------------------------------------- reasoning, special tokens
 
-_BLOCK = r"think(?:ing)?|thoughts?|reason(?:ing)?|scratchpad|analysis|reflection"
+# A reasoning block is told by a word in the name of its tag, whoever made the tag: <think>, <seed:think>, <|START_THINKING|>,
+# <thought_process>, [THINK], and <|END_THINKING|> or </think> at its end.
+_THINKS = (
+    r"think(?:ing)?|thoughts?|reason(?:ing)?|scratch(?:[_ -]?pad)?|analysis|reflect(?:ion)?|monologue|cot|brainstorm"
+)
+_NAME = rf"(?:[a-z0-9]{{1,12}}[_:.-]){{0,3}}(?:{_THINKS})(?:[_:.-][a-z0-9]{{1,12}}){{0,2}}(?:[ ](?:[a-z]+=[^<>\n]{{0,80}})?)?"
+_ENDS = r"/|end_|(?=[a-z_]{3,40}_(?:end|close)\b)"
 # The text of special tokens, as it appears where nobody skipped it: <|im_end|>, </s>, [/INST], <end_of_turn> ...
 _SPECIAL = (
     r"<[|｜][A-Za-z][\w▁ ./:-]{2,39}[|｜]>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|begin|end)_of_[a-z]{3,20}>"
     r"|<(?:bos|eos|pad|sep|eot|eom|eod|end|endoftext|im_start|im_end)>|\[(?:EOS|EOT|END|SEP|PAD)\]"
 )
-_MARK = re.compile(
-    rf"(?P<opening><(?:seed:)?(?:{_BLOCK})>|◁think▷|\[THINK\]|<\|begin_of_thought\|>"
-    r"|<\|channel\|>[ ]?(?:analysis|commentary)\b[^<>\n]{0,80}<\|message\|>|(?-i:\Aanalysis(?=[A-Z])))"
-    rf"|(?P<closing></(?:seed:)?(?:{_BLOCK})>|◁/think▷|\[/THINK\]|<\|end_of_thought\|>|(?-i:assistantfinal(?![a-z])))"
-    rf"|(?P<special>{_SPECIAL})",
-    re.IGNORECASE,
+# Patterns of where a reasoning block begins and where it ends, to be compiled with IGNORECASE.
+REASONING_BEGINS = (
+    rf"(?:<|&lt;)[|｜]?{_NAME}[|｜]?(?:>|&gt;)|◁think▷|\[THINK(?:ING)?\]|<\|inner_prefix\|>|<unused94>thought|<\|channel>thought\b"
+    r"|<\|channel\|>[ ]?(?:analysis|commentary)\b[^<>\n]{0,80}<\|message\|>|(?-i:\Aanalysis(?=[A-Z]))"
 )
-_MAY_MARK = re.compile(r"[<\[◁][|｜/A-Za-z]|<<S")  # quick: most outputs have none, nor the two bare words
+REASONING_ENDS = (
+    rf"(?:<|&lt;)[|｜]?(?:{_ENDS})[|｜]?[ ]?{_NAME}[|｜]?(?:>|&gt;)|◁/think▷|\[/THINK(?:ING)?\]|<\|inner_suffix\|>|<unused95>"
+    r"|<channel\|>|(?-i:assistantfinal(?![a-z]))"
+)
+_MARK = re.compile(
+    rf"(?P<closing>{REASONING_ENDS})|(?P<opening>{REASONING_BEGINS})|(?P<special>{_SPECIAL})", re.IGNORECASE
+)
+_MAY_MARK = re.compile(r"[<\[◁][|｜/A-Za-z]|<<S|&lt;")  # quick: most outputs have none, nor the two bare words
 _TURN_MARKER = re.compile(r"start|INST|SYS|user|human|assistant|system|model|channel|header", re.IGNORECASE)
 _ROLE = re.compile(r"\s*(?:assistant|model|bot|final)?\s*", re.IGNORECASE)
 _ROLE_LINE = re.compile(r"\s*(?:assistant|model|bot)[ \t]*\n\s*", re.IGNORECASE)
@@ -155,6 +166,31 @@ _HEADING = re.compile(
     """,
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
+# Once an answer is given, a next question is told by less: any words that name or announce one, numbered in any way.
+_NEXT = (
+    r"next|new|another|follow-up|similar|extra|bonus|additional|related|other|different|harder|easier|final|last|more|random"
+    r"|word|math(?:s|ematic(?:s|al))?|practice|sample|test|example|challenge"
+    r"|two|three|four|five|second|third|fourth|fifth"
+)
+_LATER_HEADING = re.compile(
+    rf"""
+    ^[ \t]*+(?=\S)[>#*_=-]{{0,6}}[ \t]*+(?:\(?[0-9]{{1,3}}[.)][ ])?
+    (?:
+        (?:<(?:{_ASKS}|{_ASKS_TOO})>|\[(?:{_ASKS}|{_ASKS_TOO})\])
+        | (?:(?:here(?:'s|[ ]is)|now)[ ])?(?:the[ ])?(?:(?:{_NEXT})[ ]){{0,3}}
+          (?:{_ASKS}|{_ASKS_TOO}|Ques?|Inst|Challenge|Follow[ -]up)
+          (?:[ ](?:statement|is))?
+          (?:[ -]?[(\[#.]{{0,2}}[0-9]{{1,4}}(?:[./][0-9]{{1,4}})?[a-z]?[)\]]{{0,2}}|[ ](?:[IVX]{{1,4}}|[A-Z]|{_NEXT}))?
+          [*_ ]{{0,3}}(?:[:：)]|[ ][-–—][ ]|[ \t]*$)
+        | (?:(?:try|solve|consider|answer|now|let's|let[ ]us|here[ ]is|here's|can[ ]you|could[ ]you|please|the)\b[^\n.:!?]{{0,40}}
+            \b(?:another|next|following|new|similar)|try[ ]this|below[ ]is[ ]an?)
+          [ ](?:[a-z-]+[ ]){{0,2}}(?:one|question|problem|exercise|example|task|puzzle|instruction)\b[^\n.:!?]{{0,40}}[.:!?\n]
+        | (?:GPT|ChatGPT|AI|Bot|System|Inst)[*_ ]{{0,3}}[:：]
+    )
+    """,
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+_RULE = frozenset("-=*_~ \t\r")  # of such characters is a line that parts two texts
 # Where a turn was decoded without its special tokens, or a model forgot the line break, it follows the answer at once.
 _GLUED = re.compile(
     r"(?<=[0-9.!?>)}\]$])"
@@ -176,11 +212,38 @@ def _next_heading(text: str) -> tuple[int, CutAt] | None:
     cut_at: CutAt | None = None
     if (heading := _heading_on_a_line(text)) is not None:
         end, cut_at = heading.start(), "turn" if heading["role"] or heading["alone"] else "next_question"
-    if (glued := _GLUED.search(text, 0, end)) is not None and (given := _GIVEN.search(text, 0, end)) is not None:
-        glued = glued if glued.start() >= given.end() else _GLUED.search(text, given.end(), end)
-        if glued is not None:
-            end, cut_at = glued.start(), "next_question" if glued[0][0] in "QP" else "turn"
+    if (given := _GIVEN.search(text, 0, end)) is None:
+        return None if cut_at is None else (end, cut_at)
+    after = text.find("\n", given.end(), end)
+    if (
+        after >= 0
+        and (later := _LATER_HEADING.search(text, after, end)) is not None
+        and not _own_count(text, given.start())
+    ):
+        end, cut_at = later.start(), "next_question"
+    if (glued := _GLUED.search(text, given.end(), end)) is not None:
+        end, cut_at = glued.start(), "next_question" if glued[0][0] in "QP" else "turn"
     return None if cut_at is None else (end, cut_at)
+
+
+def _own_count(text: str, end: int) -> bool:
+    """Whether the solution counts questions of its own, from 1, before `end`."""
+    return any(heading["number"] == "1" and _counts(heading) for heading in _HEADING.finditer(text, 0, end))
+
+
+def _counts(heading: re.Match[str]) -> bool:
+    return bool(heading["number"]) and heading["word"].lower() in ("question", "q")
+
+
+def _without_rules(text: str) -> str:
+    """`text` without the blank lines and the rules (`---`, `===`) at its end."""
+    end = len(text)
+    while end:
+        line = text.rfind("\n", 0, end) + 1
+        if line == 0 or not _RULE.issuperset(text[line:end]):
+            break
+        end = line - 1
+    return text[:end].rstrip()
 
 
 def _heading_on_a_line(text: str) -> re.Match[str] | None:
@@ -196,7 +259,7 @@ def _heading_on_a_line(text: str) -> re.Match[str] | None:
             answered, worked, counted = (
                 found.end() if found else len(text) for found in (given, _WORK.search(text), _DIGIT.search(text))
             )
-        counts = bool(heading["number"]) and heading["word"].lower() in ("question", "q")
+        counts = _counts(heading)
         if heading.start() > first:
             if heading.start() >= answered:
                 if not (own_count and counts):

@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"errors", "values", "records", "answers", "steps", "words"},
     "clustering": {"errors", "values", "records", "words"},
     "teacher": {
+        "reading",
         "errors",
         "values",
         "records",

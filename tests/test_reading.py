@@ -35,6 +35,23 @@ NEXT = {  # what models go on with: (text, what the solution is said to end at)
         "\n\nFrage 2: Und 5 Kisten?",
         "\n\n问题：还有5箱呢？",
         "Question: And 5 boxes?",
+        # Once an answer is given, these are enough.
+        "\n\n---\n\n**2. Question:** And 5 boxes?",
+        "\n===\nNew problem\nAnd 5 boxes?",
+        "\n[Question]\nAnd 5 boxes?",
+        "\n<problem>\nAnd 5 boxes?\n</problem>",
+        "\nQuestion two: And 5 boxes?",
+        "\nQuestion (2): And 5 boxes?",
+        "\nProblem 2b: And 5 boxes?",
+        "\nProblem II: And 5 boxes?",
+        "\nBonus question: And 5 boxes?",
+        "\nProblem Statement\nAnd 5 boxes?",
+        "\nFollow-up: And 5 boxes?",
+        "\n\nNow let's solve another word problem.\nAnd 5 boxes?",
+        "\n\nPlease solve the following math problem\nAnd 5 boxes?",
+        "\n\nTry this one: And 5 boxes?",
+        "\n\nBelow is an instruction that describes a task.\nAnd 5 boxes?",
+        "\nAI: And 5 boxes?",
     ],
     "turn": [
         "\n\nHuman: And 5 boxes?",
@@ -88,6 +105,12 @@ UNCUT = [
     "The answer is 18.\nSo 18 it is.\n#### 18",
     "\n".join(f"On day {day} there are {day}+1={day + 1} apples." for day in range(1, 30)) + "\n#### 30",
     "Q.E.D.\n#### 5",
+    "The answer is 7.\nWait, let me re-read the problem: she has 8.\nThe answer is 8.",
+    "So far the answer is 7.\nLet's check the problem again.\n7+1=8\n#### 8",
+    "The answer is 7.\nLet's use another approach to the problem.\n3+5=8\nThe answer is 8.",
+    "The answer to the first part is 7.\nThe second question asks for all: 7*2=14\n#### 14",
+    "Question 1: How many? The answer is 7.\n\nQuestion (2): And in all? 7*2=14\n#### 14",
+    "A <b>reason</b> to add, and 1 <analysis of variance> 3.\n#### 5",
     "",
     "  \n 5 ",
 ]
@@ -130,6 +153,14 @@ def test_an_answer_need_not_be_marked_where_the_heading_cannot_be_the_solutions_
         ),
         ("analysisWe add.assistantfinalShe has 8.", "She has 8.", "We add."),
         ("<|begin_of_thought|>a<|end_of_thought|>\n<|begin_of_solution|>8.<|end_of_solution|>", "8.", "a"),
+        ("<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>She has 8.<|END_RESPONSE|>", "She has 8.", "a"),
+        ("<|thought_start|>a<|thought_end|>She has 8.", "She has 8.", "a"),
+        ("<|think|>a<|/think|>She has 8.", "She has 8.", "a"),
+        ("<thought_process>a</thought_process>She has 8.", "She has 8.", "a"),
+        ('<think budget="9">a</think>She has 8.', "She has 8.", "a"),
+        ("&lt;think&gt;a&lt;/think&gt;She has 8.", "She has 8.", "a"),
+        ("<|channel>thought\na<channel|>She has 8.", "She has 8.", "a"),
+        ("<|inner_prefix|>a<|inner_suffix|>She has 8.", "She has 8.", "a"),
         ("<think>\n\n</think>\n\nShe has 8.", "She has 8.", ""),
         ("<think>a</think>So \\boxed{8}.<|im_end|>\n<|im_start|>user\n<think>b", "So \\boxed{8}.", "a"),
         ("<|im_start|>assistant\nShe has 8.<|im_end|>", "She has 8.", ""),
@@ -214,6 +245,10 @@ PIECES = (
         "<|channel|>analysis<|message|>",
         "\n   ",
         "here is a next ",
+        "the next \n",
+        "<think_",
+        "end_think_",
+        "&lt;",
         "\n\n- - - Q",
         "0.3",
         "Step 2: #### 7\n",
@@ -224,11 +259,11 @@ PIECES = (
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_a_megabyte_of_anything_is_read_at_once(piece: str) -> None:
-    for before in ("", "<think>x</think>3+4=7\n", "The answer is 5."):
+def test_anything_long_is_read_at_once(piece: str) -> None:
+    for before in ("", "<think>x</think>3+4=7\n", "The answer is 5.\n"):
         begin = time.process_time()
-        read(before + piece * (1_000_000 // len(piece)))
-        assert time.process_time() - begin < 2
+        read(before + piece * (250_000 // len(piece)))
+        assert time.process_time() - begin < 1, "what grows with the square takes a minute"
 
 
 def test_any_text_is_read() -> None:

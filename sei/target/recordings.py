@@ -166,9 +166,12 @@ def _model(row: Row) -> str:
     return _text(row, "model") if "model" in row else "recorded"
 
 
+_REASONS = ("finish_reason", "stop_reason", "done_reason")  # OpenAI's and vLLM's; Anthropic's; Ollama's
+
+
 def _truncated(row: Row) -> bool:
     """Whether the limit ended a generation: what is recorded is then no whole attempt."""
-    return ended_at_limit(row.get("finish_reason"))
+    return any(ended_at_limit(row.get(name)) for name in _REASONS)
 
 
 def _content(message: Any, completion: Any) -> str:

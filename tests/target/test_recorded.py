@@ -65,6 +65,17 @@ def test_the_reason_why_a_solution_ended_counts(tmp_path: Path, finish_reason: o
     assert one.truncated is truncated
 
 
+@pytest.mark.parametrize("field", ["stop_reason", "done_reason"])
+def test_other_tools_have_other_names_for_it(tmp_path: Path, field: str) -> None:
+    rows = [
+        row(question=name, solution="First we", **{field: reason})
+        for name, reason in (("1?", "max_tokens"), ("2?", "####"))
+    ]
+    engine = RecordedEngine(write(tmp_path / "attempts.jsonl", *rows))
+    [[cut], [whole]] = engine.complete([Query("", "1?"), Query("", "2?")], Sampling())
+    assert (cut.truncated, whole.truncated) == (True, False)
+
+
 def test_questions_match_across_quotes_and_spaces(tmp_path: Path) -> None:
     engine = RecordedEngine(write(tmp_path / "a.jsonl", row(question="Tom’s  “apples”\n?", solution="s")))
     [found] = engine.complete([Query("", 'Tom\'s "apples" ?')], Sampling())

@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from sei.reading import REASONING_BEGINS, REASONING_ENDS
 from sei.teacher.api.json_text import values
 
 Fault = Literal["malformed", "wrong_schema"]
@@ -28,15 +29,11 @@ Reply = TypeVar("Reply", bound=BaseModel)
 _LONGEST = 400_000  # characters; 8,192 tokens are about 30,000
 _MOST_PARTS = 8
 _MOST_OBJECTS = 1000  # tried as the reply; to validate one takes longer than to read it
-# What ends a block of reasoning, with or without its beginning: </think>, </reasoning>, [/THINK], harmony's final channel, ...
+# What ends a block of reasoning, with or without its beginning; harmony's final channel is the answer's own.
 _REASONED = re.compile(
-    r"</\s*(?:\w{1,10}:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis)\s*>|\[/THINK(?:ING)?\]"
-    r"|◁/think▷|<\|channel\|>final(?:<\|\w{1,20}\|>[^<]{0,20}){0,2}<\|message\|>|<\|end_of_thought\|>",
-    re.IGNORECASE,
+    rf"{REASONING_ENDS}|<\|channel\|>final(?:<\|\w{{1,20}}\|>[^<]{{0,20}}){{0,2}}<\|message\|>", re.IGNORECASE
 )
-_REASONING = re.compile(
-    r"\s*(?:<(?:\w{1,10}:)?(?:think|thinking|thought|reasoning)>|\[THINK(?:ING)?\]|◁think▷)", re.IGNORECASE
-)
+_REASONING = re.compile(rf"\s*(?:{REASONING_BEGINS})", re.IGNORECASE)
 
 
 class ParseError(Exception):
