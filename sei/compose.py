@@ -159,11 +159,11 @@ def _fault(word: str, folders: Sequence[Path]) -> str | None:
     if name not in (*groups, *PLAIN):
         nearest = difflib.get_close_matches(name, (*groups, *PLAIN), n=1, cutoff=0.0)[0]
         return f"unknown key '{key}'. Nearest: {nearest}"
-    if "." in key or name not in groups or not _SIMPLE.fullmatch(value):
+    if "." in key or name not in groups or (value and not _SIMPLE.fullmatch(value)):
         return None
     options = _options(name, folders)
     for option in value.split(","):
-        if option not in options and option != "null":
+        if option not in options:
             nearest = difflib.get_close_matches(option, options, n=1, cutoff=0.0)[0]
             return f"{name}={option}: there is no such option. Nearest: {nearest}. All: {', '.join(options)}"
     return None
@@ -237,7 +237,7 @@ def keys_to_leave_out(composed: DictConfig, overrides: Sequence[str], recipes: S
     set_here = {str(name): value for name, value in values.items() if name != TARGET}
     left = [key for key in unknown_keys(own, set_here, "recipe") if key in theirs]
     ablation = next((value for key, _, value in map(_parted, overrides) if key == "ablation"), "none")
-    foreign = [key for key in _keys_set_by(CONF / "ablation" / f"{ablation}.yaml") if key.startswith("recipe.")]
+    foreign = [key for key in _keys_set_by(_option("ablation", ablation)) if key.startswith("recipe.")]
     if foreign and not set(foreign) <= {*keys_of(own, "recipe"), *theirs}:
         raise UserError(
             f"ablation={ablation} changes {', '.join(foreign)}, which recipe={composed.recipe.name} does not have: it is an "
@@ -268,7 +268,7 @@ def _belongs(override: str, left_out: Sequence[str]) -> bool:
     key, _, value = _parted(override)
     if key != "ablation":
         return _covered(key, left_out)
-    leaves = list(_keys_set_by(CONF / "ablation" / f"{value}.yaml"))
+    leaves = list(_keys_set_by(_option("ablation", value)))
     return bool(leaves) and all(_covered(leaf, left_out) for leaf in leaves)
 
 
@@ -285,9 +285,14 @@ def _keys_set_by(path: Path) -> Iterator[str]:
 
 
 def recipe_class(option: str) -> type[Any]:
-    """The class behind `recipe=<option>` of conf/recipe, or of the folder that --config-dir names."""
+    """The class behind `recipe=<option>`."""
+    return load_class(yaml.safe_load(_option("recipe", option).read_text(encoding="utf-8"))[TARGET], "recipe")
+
+
+def _option(group: str, name: str) -> Path:
+    """The file of one option: of conf/, or of the folder that --config-dir names, which goes first. Raises UserError."""
     for folder in reversed(_folders(sys.argv[1:])):
-        path = folder / "recipe" / f"{option}.yaml"
+        path = folder / _moved(group) / f"{name}.yaml"
         if path.is_file():
-            return load_class(yaml.safe_load(path.read_text(encoding="utf-8"))[TARGET], "recipe")
-    raise UserError(f"recipe={option}: there is no such option")
+            return path
+    raise UserError(f"{group}={name}: there is no such option")

@@ -90,6 +90,21 @@ def test_a_wrong_option_fails_with_the_nearest_and_all() -> None:
         composed("recipe=cott")
 
 
+@pytest.mark.parametrize("word", ["ablation=null", "recipe=", "model=tiny,null"])
+def test_no_option_is_no_option(word: str) -> None:
+    with pytest.raises(UserError, match=rf"{word.split('=')[0]}=(null)?: there is no such option. Nearest"):
+        prepare([word])
+
+
+def test_an_ablation_of_ones_own_is_refused_as_ours_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation/mine.yaml").write_text("# @package _global_\nrecipe: {replay: 0.1}\n", encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["train.py", "--config-dir", str(tmp_path)])
+    words = ["recipe=cot", "ablation=mine"]
+    with pytest.raises(UserError, match=r"ablation=mine changes recipe\.replay, which recipe=cot does not have"):
+        keys_to_leave_out(raw("recipe=cot"), words, [])
+
+
 @pytest.mark.parametrize("name", ["mistake_sources", "path_sources"])
 def test_a_typo_inside_a_source_fails_with_the_nearest_key(name: str) -> None:
     with pytest.raises(UserError) as error:
