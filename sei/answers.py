@@ -122,9 +122,12 @@ def equivalent_many(
 
 def check_gold(problem: Problem, style: Style = "gsm8k") -> str | None:
     """What is wrong with the gold answer of `problem`, or None where outputs can be graded against it."""
-    expected = {"gsm8k": "a number", "math": "LaTeX with paired braces", "choice": "a letter from A to J"}[style]
     if _readable_gold(problem.answer, style):
         return None
+    formula = (
+        f"LaTeX with paired braces, of at most {_MAX_MATH:,} characters and {latex.MAX_NESTED} brackets in brackets"
+    )
+    expected = {"gsm8k": "a number", "math": formula, "choice": "a letter from A to J"}[style]
     return f"the gold answer {problem.answer!r} is not {expected}"
 
 
@@ -150,8 +153,10 @@ def _without_symbols(output: str, gold: str, style: Style, cut: bool) -> Verdict
         return _verdict(_gold_number(gold) in _readings(found.text))
     if style == "choice":
         return _verdict(_same_choice(found.text, gold))
-    if len(found.text) > _MAX_MATH or not latex.balanced(found.text):
+    if len(found.text) > _MAX_MATH or not latex.readable(found.text):
         return Verdict.WRONG
+    if latex.crowded(gold) or latex.crowded(found.text):
+        return gold, found.text
     same = compare(_parsed(gold), latex.parse(found.text), QUICK)
     return (gold, found.text) if same is None else _verdict(same)
 
@@ -165,7 +170,7 @@ def _readable_gold(gold: str, style: Style) -> bool:
         return _gold_number(gold) is not None
     if style == "choice":
         return _GOLD_LETTER.fullmatch(gold.strip()) is not None
-    return 0 < len(gold) <= _MAX_MATH and latex.normalize(gold) != "" and latex.balanced(gold)
+    return 0 < len(gold) <= _MAX_MATH and latex.normalize(gold) != "" and latex.readable(gold)
 
 
 @lru_cache(maxsize=4096)

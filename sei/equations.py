@@ -26,6 +26,7 @@ _TOKEN = re.compile(
     r"|(?P<paren>[()])|(?P<equals>=)|(?P<word>[A-Za-z'’]+\.?)|(?P<space>\s+)|(?P<other>.)",
     re.DOTALL,
 )
+_MAX_STEP = 20_000  # characters; a longer "step" is a model in a loop, and has thousands of equations
 _MAX_UNIT_WORDS = 6  # "3 boxes of red pens * 4": words allowed between a number and its operator
 
 
@@ -68,6 +69,8 @@ def read_equations(steps: Sequence[str]) -> list[Equation]:
 
 @lru_cache(maxsize=16384)  # the same steps are read again for every draft made from them
 def _read_step(index: int, step: str) -> tuple[Equation, ...]:
+    if len(step) > _MAX_STEP:
+        return ()
     found: list[tuple[int, Equation]] = []
     covered: set[int] = set()  # where a number that an annotation has explained stands
     for match in ANNOTATION.finditer(step):

@@ -31,7 +31,6 @@ from sei.grading.latex import (
     Scalar,
     Text,
     Union,
-    parse,
     words,
 )
 from sei.grading.names import IDENTIFIER, is_name, is_quantity
@@ -110,7 +109,7 @@ def _labelled(gold: Node, answer: Node, by: Equality) -> bool | None:
 
 def _ordered_by_name(values: Sequence[Node], named: Sequence[Node], by: Equality, *, turned: bool) -> bool | None:
     """(1, 2) against "x = 1, y = 2": the point's coordinates in the order of their names."""
-    known = {item.left: parse(item.right, 1) for item in named if isinstance(item, Relation) and item.operator == "="}
+    known = {item.left: item.side(item.right) for item in named if isinstance(item, Relation) and item.operator == "="}
     if len(known) != len(named) or not all(map(IDENTIFIER.fullmatch, known)):
         return False
     ordered = [known[name] for name in sorted(known)]
@@ -177,7 +176,7 @@ def _relations(gold: Relation, answer: Relation, by: Equality) -> bool | None:
     if gold.operator != answer.operator:
         return False
     if gold.left == answer.left and gold.operator == "=":
-        return compare(parse(gold.right, 1), parse(answer.right, 1), by)
+        return compare(gold.side(gold.right), answer.side(answer.right), by)
     return by.relations(gold, answer)
 
 
@@ -189,7 +188,7 @@ def _relation_against_value(gold: Node, answer: Node, by: Equality) -> bool | No
         return False
 
     def against(side: str) -> bool | None:
-        other = parse(side, 1)
+        other = relation.side(side)
         return compare(other, value, by) if relation is gold else compare(value, other, by)
 
     sides = (relation.left, relation.right)
@@ -200,7 +199,7 @@ def _relation_against_value(gold: Node, answer: Node, by: Equality) -> bool | No
     if same is False or relation.chain:
         return same
     # "1 - \\frac14 = \\frac34", if that is true
-    holds = compare(parse(relation.left, 1), parse(relation.right, 1), by)
+    holds = compare(relation.side(relation.left), relation.side(relation.right), by)
     return False if holds is False else None if None in (same, holds) else True
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from sei.grading import numeric
@@ -21,6 +21,8 @@ from sei.grading.names import IDENTIFIER
 from sei.grading.units import unit
 
 MAX_ITEMS = 64  # longer lists are noise, and comparing each item with each takes quadratic time
+MAX_NESTED = 32  # brackets in brackets; deeper text is no answer, and more than parsers bear
+_MAX_DEPTH = 8  # structures in structures that are read as such
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,19 @@ class Matrix:
 class Relation:
     """`left operator right`, where the operator is one of = != < <=; greater-than is turned around.
 
-    `chain`: there were sides between them, as in "2x + 3y = 2 + 6 = 8".
+    `chain`: there were sides between them, as in "2x + 3y = 2 + 6 = 8". The sides are text, and `side` reads one: `depth` is
+    how deep the relation stands, so that relations in relations end as other structures do.
     """
 
     left: str
     operator: str
     right: str
     chain: bool = False
+    depth: int = field(default=0, compare=False)
+
+    def side(self, text: str) -> Node:
+        """The tree of a side, which may be a relation itself."""
+        return parse(text, self.depth + 1)
 
 
 @dataclass(frozen=True)
@@ -174,17 +182,26 @@ def normalize(latex: str) -> str:
 
 
 _OPEN, _CLOSE = {"(": ")", "[": "]", "{": "}"}, ")]}"
+_OPENING = frozenset(("(", "[", "{", "\\{", "\\begin"))
+_ENDING = frozenset((")", "]", "}", "\\}", "\\end"))
+_SEPARATOR = re.compile(r"[,;]|\\cup(?![a-zA-Z])|\b(?:and|or)\b")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|.", re.DOTALL)
 
 
-def balanced(text: str) -> bool:
-    """Whether curly braces pair up (round and square brackets need not: `(0, 1]`)."""
-    depth = 0
+def readable(text: str) -> bool:
+    """Whether curly braces pair up (round and square brackets need not: `(0, 1]`), and nothing is nested too deep."""
+    depth = nested = 0
     for token in _TOKEN.findall(text):
         depth += (token == "{") - (token == "}")
-        if depth < 0:
+        nested = max(0, nested + (token in _OPENING) - (token in _ENDING))
+        if depth < 0 or nested > MAX_NESTED:
             return False
     return depth == 0
+
+
+def crowded(text: str) -> bool:
+    """Whether a text may hold more values than one list has: lists in lists, each compared with each."""
+    return len(_SEPARATOR.findall(text)) > MAX_ITEMS
 
 
 def split_top(text: str, separators: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -194,10 +211,7 @@ def split_top(text: str, separators: Sequence[str]) -> tuple[list[str], list[str
     current: list[str] = []
     depth = 0
     for token in _TOKEN.findall(text):
-        if token in ("(", "[", "{", "\\{", "\\begin"):
-            depth += 1
-        elif token in (")", "]", "}", "\\}", "\\end"):
-            depth -= 1
+        depth += (token in _OPENING) - (token in _ENDING)
         if depth == 0 and token in separators:
             pieces.append("".join(current))
             found.append(token)
@@ -241,7 +255,7 @@ _CHOICE = re.compile(r"\(?\s*([A-J])\s*\)?")
 def parse(latex: str, depth: int = 0) -> Node:
     """The tree of an answer. Whatever has no structure known here is a Scalar; nothing raises an error."""
     text = normalize(latex) if depth == 0 else latex.strip()
-    if depth > 8:
+    if depth > _MAX_DEPTH:
         return Scalar(text)
     text = _peel(text)
     if block := _BLOCK.fullmatch(text):
@@ -364,7 +378,7 @@ def _list(pieces: list[str], depth: int, *, is_set: bool = False) -> Node:
             # "x = 2, x = 5" and "x = 2, 5" list values of one unknown; "x = 2, y = 5" does not
             if name in ("", node.left):
                 name = node.left
-                node = parse(node.right, depth + 1)
+                node = node.side(node.right)
             else:
                 return Items(tuple(parse(each, depth + 1) for each in pieces[:MAX_ITEMS]), is_set)
         items += node.items if isinstance(node, Items) and len(pieces) > 1 else [node]
@@ -383,7 +397,7 @@ def _is_interval(node: Node) -> bool:
 def _relation(sides: list[str], operators: list[str], depth: int) -> Node:
     if set(operators) == {"="}:
         # a chain evaluates what it begins with: "2x + 3y = 2 + 6 = 8" is no line
-        return Relation(sides[0], "=", sides[-1], chain=len(sides) > 2)
+        return Relation(sides[0], "=", sides[-1], chain=len(sides) > 2, depth=depth)
     if operators[0] in _FLIP and all(operator in _FLIP for operator in operators):
         sides, operators = sides[::-1], [_FLIP[operator] for operator in operators[::-1]]
     if all(operator in ("<", "<=") for operator in operators):
@@ -394,7 +408,7 @@ def _relation(sides: list[str], operators: list[str], depth: int) -> Node:
         if len(sides) == 2 and _VARIABLE.fullmatch(sides[1]) and _constant(sides[0]):
             return _interval(sides[0], operators[0], "<", "\\infty", depth)
     if len(sides) == 2:
-        return Relation(sides[0], operators[0], sides[1])
+        return Relation(sides[0], operators[0], sides[1], depth=depth)
     return Scalar("".join(part for pair in zip(sides, [*operators, ""], strict=True) for part in pair))
 
 
