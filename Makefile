@@ -28,6 +28,7 @@ format: ## format the code and apply the linter's safe fixes
 
 bench: ## speed beside what you would use instead (DATA=FOLDER; training also needs: pip install -e ".[trl]")
 	python benchmarks/grading.py --data $(DATA)
+	python benchmarks/outside_text.py
 	python benchmarks/precision.py
 	python benchmarks/rouge.py $(DATA)/gsm8k
 	python benchmarks/client_throughput.py
