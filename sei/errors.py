@@ -11,9 +11,31 @@ Example::
 
 from __future__ import annotations
 
+import re
+import signal
+
+# A terminal obeys these: they move the cursor, clear the screen, set its title. Line breaks and tabs do no harm.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """`text` with a terminal's control characters as escapes that are seen (`\\x1b`) and not obeyed."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
 
 class UserError(Exception):
-    """What is wrong, where, and what to do about it; shown to the user as it is."""
+    """What is wrong, where, and what to do about it; shown to the user as it is, whatever outside text it quotes."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asked this process to end: whatever Ctrl-C ends in good order, this does too."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"Ended by {signal.Signals(number).name}. Run the same command to resume.")
+        self.number = number
 
 
 def missing_extra(package: str, extra: str, needed_for: str) -> UserError:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sei import compare
 from sei.errors import UserError
 from sei.records import Outcome, Verdict
 from sei.statistics import shares_interval
+from sei.terminal import Terminal
 from sei.workspace import write_records
 
 MakeRun = Callable[..., Path]
@@ -91,7 +91,7 @@ def test_second_pass_and_checks_as_means_over_seeds(make_run: MakeRun, tmp_path:
     # Student's t for two values: half-width 12.7062 * 0.125 (standard error of 0.5 and 0.25).
     assert shares["step found"].high == pytest.approx(0.375 + 12.7062 * 0.125, abs=1e-3)
     text = io.StringIO()
-    compare.show(comparison, Console(file=text, width=200))
+    compare.show(comparison, Terminal(file=text, width=200))
     assert "37.5 [" in text.getvalue()
     assert (shares["second pass"].paper, shares["step found"].paper) == (0.615, None)
     assert "(paper 61.5)" in text.getvalue()
@@ -218,7 +218,7 @@ def test_the_papers_figure_stands_beside_the_measured_one(make_run: MakeRun, tmp
         ("correction, ablation=without_step", 0.5, 0.515, "paper: LeMa table 4"),
     ]
     assert {row.against for row in _rows(comparison, "paired")} == {"correction"}
-    console = Console(file=io.StringIO(), width=100)
+    console = Terminal(file=io.StringIO(), width=100)
     compare.show(comparison, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "measured" in text
@@ -276,7 +276,7 @@ def test_failed_and_unfinished_jobs_are_shown(make_run: MakeRun, tmp_path: Path)
     rows = {row.recipe: row for row in _rows(comparison, "failed")}
     assert (rows["sei"].seeds, rows["sei"].remark) == ("7", "UserError: disk [full]")
     assert "did not finish" in rows["killed"].remark
-    console = Console(file=io.StringIO(), width=100)
+    console = Terminal(file=io.StringIO(), width=100)
     compare.show(comparison, console)
     assert "disk [full]" in console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -295,7 +295,7 @@ def test_untrained_runs_have_no_tests(make_run: MakeRun, tmp_path: Path) -> None
     comparison = compare.compare(compare.find_runs([tmp_path]))
     assert _rows(comparison, "accuracy")[0].remark == "not trained"
     assert not _rows(comparison, "paired")
-    console = Console(file=io.StringIO(), width=100)
+    console = Terminal(file=io.StringIO(), width=100)
     compare.show(comparison, console)
 
 

@@ -19,10 +19,11 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+from sei.errors import printable
+
 _SHORTEST_SECRET = 8  # a shorter "key" is a placeholder such as EMPTY or none: to mask it would spoil ordinary words
 _LONGEST_INTEGER = 4000  # digits; int() refuses longer ones (and takes quadratic time for them)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def whole(text: str) -> str:
@@ -33,7 +34,7 @@ def whole(text: str) -> str:
 def shown(text: str, most: int = 500) -> str:
     """`text` fit for a message: no longer than `most` characters, a terminal's control characters as escapes."""
     cut = text if len(text) <= most else f"{text[:most]}..."
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", whole(cut))
+    return printable(whole(cut))
 
 
 def loads(text: str) -> Any:

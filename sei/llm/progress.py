@@ -38,11 +38,12 @@ class Progress:
 @contextlib.contextmanager
 def bar(model: str) -> Iterator[Report]:
     """A function to report progress to; it shows nothing where there is no terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
+    from sei.terminal import Terminal
+
+    console = Terminal(stderr=True)
     if not console.is_terminal:
         yield lambda progress: None
         return

@@ -212,7 +212,7 @@ def _divide(
     parts = _groups(split, members)
     if len(parts) < 2:
         _log.warning(
-            "error type '%s' holds %.0f %% of the mistakes, above max_share=%s, and %s cannot divide it",
+            "error type %r holds %.0f %% of the mistakes, above max_share=%s, and %s cannot divide it",
             texts[0],
             100 * share,
             clusterer.max_share,

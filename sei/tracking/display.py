@@ -11,28 +11,28 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sei.terminal import Terminal
 from sei.workspace import Artifact
 
 
 class Display:
     """Prints to `console`; `console.is_terminal` decides about bars."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+    def __init__(self, console: Terminal | None = None) -> None:
+        self.console = console or Terminal(highlight=False, soft_wrap=True)
 
     def stage(self, artifact: Artifact[Any]) -> None:
         """One ledger line: what came in, what went on, what was rejected and why, and how long it took."""
-        self.console.print(f"{artifact.stage:<28} {ledger_line(artifact)}", markup=False)
+        self.console.print(f"{artifact.stage:<28} {ledger_line(artifact)}")
         if not artifact.records and {item.reason for item in artifact.rejected} - {"correct"}:
             self.note(f"{artifact.stage}: no records passed; reasons are in {artifact.folder}/rejected.jsonl")
 
     def note(self, text: str) -> None:
         """Something the user should know, as plain text."""
-        self.console.print(text, markup=False)
+        self.console.print(text)
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[int, int], None]]:
@@ -52,13 +52,13 @@ class Display:
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def print_table(console: Console, table: Table) -> None:
+def print_table(console: Terminal, table: Table) -> None:
     """The table with lines around it on a terminal; elsewhere its title, and each row on one line of its own."""
     if console.is_terminal:
         console.print(table)
         return
-    wide = Console(file=console.file, width=10_000, highlight=False)
-    wide.print(table.title, markup=False)
+    wide = Terminal(file=console.file, width=10_000, highlight=False)
+    wide.print(table.title)
     table.title, table.box = None, box.MARKDOWN
     for row in table.rows:
         row.end_section = False

@@ -16,8 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sei.config import Config
@@ -26,6 +24,7 @@ from sei.results import Results
 from sei.stages.cluster import changes
 from sei.stages.evaluate import Select, accuracy, averages, best_on_test, choose, disagreements, passes, summarize
 from sei.target.precision import Choice
+from sei.terminal import Terminal
 from sei.tracking.display import ledger_line, print_table
 from sei.workspace import Artifact
 
@@ -125,7 +124,7 @@ def grader_disagreements(results: Results) -> list[Disagreement]:
     return disagreements({"before": results.before, "after": results.after, "second": results.second})
 
 
-def show(console: Console, figures: Mapping[str, Any], artifacts: Sequence[Artifact[Any]], run: Path) -> None:
+def show(console: Terminal, figures: Mapping[str, Any], artifacts: Sequence[Artifact[Any]], run: Path) -> None:
     """The closing tables: accuracy in all its parts, error types, ledger with wall time, and where everything lies."""
     tables = []
     if figures["eval"]:
@@ -141,12 +140,12 @@ def show(console: Console, figures: Mapping[str, Any], artifacts: Sequence[Artif
     for table in (*tables, _ledger_table(artifacts)):
         print_table(console, table)
     for stage, missing in figures["unanswered"].items():
-        console.print(f"{stage}: {missing:,} problems without an attempt are in no figure", markup=False)
+        console.print(f"{stage}: {missing:,} problems without an attempt are in no figure")
     if figures["tokens_trained"]:
-        console.print(f"tokens trained: {figures['tokens_trained']:,}", markup=False)
+        console.print(f"tokens trained: {figures['tokens_trained']:,}")
     if figures["adapter"]:
-        console.print(f"adapter: {run / figures['adapter']}", markup=False)
-    console.print(f"run folder: {run}", markup=False)
+        console.print(f"adapter: {run / figures['adapter']}")
+    console.print(f"run folder: {run}")
 
 
 def _accuracy_table(figures: Mapping[str, Any]) -> Table:
@@ -324,7 +323,7 @@ def _type_table(figures: Mapping[str, Any]) -> Table:
             entry = figures["eval"][name]["error_types"][row["id"]]
             after = "-" if entry["after"] is None else str(entry["after"])
             counts.append(f"{entry['before']} -> {after}")
-        table.add_row(escape(row["name"]), " -> ".join(map(str, row["mined"])), row["status"], *counts)
+        table.add_row(row["name"], " -> ".join(map(str, row["mined"])), row["status"], *counts)
     return table
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from sei.records import ErrorType, Outcome, Verdict
 from sei.results import Results
 from sei.stages.evaluate import CheckpointScore
 from sei.target.precision import Choice
+from sei.terminal import Terminal
 from sei.tracking import report
 from sei.workspace import Artifact
 from tests.test_config import composed
@@ -72,7 +72,7 @@ def test_the_precision_is_recorded_with_its_reason() -> None:
 
 
 def shown(figures: dict[str, Any], *, terminal: bool = True) -> str:
-    console = Console(file=io.StringIO(), width=100, force_terminal=terminal, color_system=None)
+    console = Terminal(file=io.StringIO(), width=100, force_terminal=terminal, color_system=None)
     report.show(console, figures, [artifact("attempts")], Path("run"))
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
