@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,16 +28,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-import yaml
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from sei.errors import UserError
+from sei.errors import UserError, printable
 from sei.records import Outcome
+from sei.run_files import read_checked, read_object, understood
 from sei.stages.evaluate import score
 from sei.statistics import Interval, mcnemar, mean_interval, paired_bootstrap, shares_interval
-from sei.workspace import read_records
+from sei.terminal import Terminal
 
 # Overrides that do not make two runs different experiments: the two that are compared over, and those that only say where
 # and how to run, or which figures to compare with.
@@ -153,7 +150,7 @@ def write_csv(rows: Sequence[Row], file: TextIO) -> None:
         writer.writerow({key: round(value, 6) if isinstance(value, float) else value for key, value in values.items()})
 
 
-def show(comparison: Comparison, console: Console) -> None:
+def show(comparison: Comparison, console: Terminal) -> None:
     """The tables for a person."""
     by_kind: dict[str, list[Row]] = {"accuracy": [], "share": [], "paired": [], "mcnemar": [], "failed": []}
     for row in comparison.rows:
@@ -201,7 +198,7 @@ def show(comparison: Comparison, console: Console) -> None:
     if by_kind["failed"]:
         table = _table("Failed", "recipe", "seed", "error")
         for row in by_kind["failed"]:
-            table.add_row(row.recipe, row.seeds, escape(row.remark))
+            table.add_row(row.recipe, row.seeds, row.remark)
         console.print(table)
 
 
@@ -274,22 +271,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plot(comparison, paths[0] / "compare.png")
         written += " and compare.png"
     if sys.stdout.isatty():
-        show(comparison, Console())
+        show(comparison, Terminal())
     else:
         sys.stdout.write(text.getvalue())
     for remark in (*comparison.remarks, f"wrote {written} to {paths[0]}"):
-        print(remark, file=sys.stderr)
+        print(printable(remark), file=sys.stderr)
 
 
 def _read_run(folder: Path) -> Run:
-    status = _read_json(folder / "status.json") if (folder / "status.json").exists() else {"status": "done"}
+    status = read_object(folder / "status.json") if (folder / "status.json").exists() else {"status": "done"}
     composed = _composed(folder)
-    if status["status"] != "done" or not (folder / "results.json").exists():
-        error = status.get("error", "did not finish: killed, or still running")
+    if status.get("status") != "done" or not (folder / "results.json").exists():
+        error = str(status.get("error", "did not finish: killed, or still running"))
         recipe = composed["recipe"]["name"] if composed else folder.name
         return Run(folder, recipe, composed.get("seed", 0), {}, error)
-    results = _read_json(folder / "results.json")
-    try:
+    results = read_object(folder / "results.json")
+    with understood(folder / "results.json"):
         overrides = dict(override.lstrip("+~").split("=", 1) for override in results["overrides"] if "=" in override)
         settings = {
             key: value
@@ -298,38 +295,28 @@ def _read_run(folder: Path) -> Run:
         }
         return Run(
             folder,
-            results["recipe"],
+            str(results["recipe"]),
             int(results["seed"]),
             settings,
             tokens=int(results["tokens_trained"]),
             before=_scores(folder / "outcomes_before.jsonl"),
             after=_scores(folder / "outcomes.jsonl"),
             shares=_shares(results),
-            model=results["model"],
+            model=str(results["model"]),
             config=composed,
         )
-    except KeyError as error:
-        raise UserError(
-            f"{folder}/results.json: field {error} is missing. Another version of sei wrote the file: rerun the job."
-        ) from error
 
 
 def _composed(folder: Path) -> dict[str, Any]:
     """The composed configuration, {} if the run has none. Of a run that failed nothing else is left."""
     for path in (folder / "config.yaml", folder / ".hydra" / "config.yaml"):
         if path.exists():
-            composed: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+            composed = read_object(path)
+            with understood(path):
+                str(composed["recipe"]["name"]), int(composed.get("seed", 0)), dict(composed.get("data") or {})
+                list(composed.get("expected") or ())
             return composed
     return {}
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read as JSON ({error}). Delete the run folder and rerun the job."
-        ) from error
 
 
 def _where_and_how(key: str) -> bool:
@@ -342,12 +329,7 @@ def _nothing_chosen(key: str, value: str) -> bool:
 
 
 def _scores(path: Path) -> Mapping[str, Scores]:
-    try:
-        records = read_records(path, Outcome)
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path}: cannot be read as outcomes ({error}). Delete the run folder and rerun the job."
-        ) from error
+    records = read_checked(path, Outcome)
     sets: dict[str, dict[str, float]] = {}
     for record in records:
         sets.setdefault(record.eval_set, {})[record.problem_id] = score(record)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from sei.errors import UserError
 from sei.llm.account import RUN_FILE
 from sei.llm.store import Store, StoredAnswer
+from sei.run_files import read_object, understood
 from sei.teacher.api.limits import LIMITS
 
 if TYPE_CHECKING:
@@ -75,13 +76,13 @@ class Ledger:
 
 def read_ledger(folder: Path) -> Ledger:
     """The ledger of the run in `folder`. Raises UserError where it never used an API teacher."""
-    pointer = _read_json(folder / RUN_FILE)
-    if pointer is not None and not all(isinstance(pointer.get(name), str) for name in ("store", "run")):
+    if not (folder / RUN_FILE).exists():
+        raise UserError(f"{folder}: holds no {RUN_FILE}, so this run asked no API teacher (or is no run folder)")
+    pointer = read_object(folder / RUN_FILE)
+    if not all(isinstance(pointer.get(name), str) for name in ("store", "run")):
         raise UserError(
             f"{folder / RUN_FILE}: names no store and run. Rerun the job in a new folder, which writes it anew."
         )
-    if pointer is None:
-        raise UserError(f"{folder}: holds no {RUN_FILE}, so this run asked no API teacher (or is no run folder)")
     path = Path(pointer["store"])
     if not path.exists():
         raise UserError(
@@ -101,41 +102,42 @@ def read_ledger(folder: Path) -> Ledger:
     for use, answer in rows:
         if use.error_type:
             types.setdefault(use.error_type, Sum()).add(answer, run)
-    results = _read_json(folder / "results.json") or {}
-    names = {row["id"]: row["name"] for row in results.get("error_types", [])}
+    ledger = Ledger(run, total, stages, types, {}, None, {})
+    path = folder / "results.json"
+    if not path.exists():
+        return ledger
+    results = read_object(path)
+    with understood(path):
+        return _with_results(ledger, results)
+
+
+def _with_results(ledger: Ledger, results: dict[str, Any]) -> Ledger:
+    """The ledger with error types' names, and with what was fixed where the run has figures after training."""
+    names = {str(row["id"]): str(row["name"]) for row in results.get("error_types", [])}
     sets = [entry for entry in results.get("eval", {}).values() if entry.get("after")]
     fixed, by_type = None, {}
     if sets:
         wrong = {side: sum(entry[side]["n"] - entry[side]["correct"] for entry in sets) for side in ("before", "after")}
-        fixed = _fixed(wrong["before"], wrong["after"], total.used_usd)
-        for type_id, spent in types.items():
+        fixed = _fixed(wrong["before"], wrong["after"], ledger.total.used_usd)
+        for type_id, spent in ledger.error_types.items():
             counts = [entry["error_types"][type_id] for entry in sets if type_id in entry.get("error_types", {})]
             if counts:
                 before, after = (sum(count[side] or 0 for count in counts) for side in ("before", "after"))
                 by_type[type_id] = _fixed(before, after, spent.used_usd)
-    return Ledger(run, total, stages, types, names, fixed, by_type)
+    return dataclasses.replace(ledger, names=names, fixed=fixed, fixed_by_type=by_type)
 
 
 def _fixed(before: int, after: int, usd: float) -> Fixed:
     return Fixed(before, after, usd / (before - after) if after < before else None)
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: {error}. Rerun the job, which writes it anew.") from error
-    if not isinstance(found, dict | None):
-        raise UserError(f"{path}: holds no JSON object. Rerun the job, which writes it anew.")
-    return found
-
-
 def show(ledger: Ledger) -> None:
     """Print the tables: stages in the order of the flow, error types by what they cost."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from sei.terminal import Terminal
+
+    console = Terminal()
     table = Table(title=f"Teacher's cost by stage, run {ledger.run}", title_justify="left")
     _columns(table, "stage", "calls", "unusable", "tokens in", "tokens out", "$ used", "$ paid")
     order = list(LIMITS)
@@ -155,7 +157,7 @@ def show(ledger: Ledger) -> None:
             table.add_row(ledger.names.get(type_id, type_id), *_cells(total), *more)
         console.print(table)
     for line in notes(ledger):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def notes(ledger: Ledger) -> list[str]:

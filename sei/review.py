@@ -25,16 +25,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from sei.answers import Style
 from sei.errors import UserError
 from sei.prompts import Prompt
 from sei.records import Correction, Mistake
+from sei.run_files import read_checked, read_object, understood
 from sei.statistics import wilson_interval
 from sei.steps import split_steps
-from sei.workspace import read_records, stage_folder, write_json
+from sei.terminal import Terminal
+from sei.workspace import stage_folder, write_json
 
 MARKS = {
     "excellent": "the wrong step is found, the explanation is sound, and the new steps continue smoothly",
@@ -101,9 +102,9 @@ def summary(run: Path, marks_file: Path) -> dict[str, Any]:
     return figures
 
 
-def show(console: Console, figures: Mapping[str, Any]) -> None:
+def show(console: Terminal, figures: Mapping[str, Any]) -> None:
     """The summary as a table."""
-    console.print(f"{figures['marked']} of {figures['sampled']} sampled corrections marked", markup=False)
+    console.print(f"{figures['marked']} of {figures['sampled']} sampled corrections marked")
     table = Table(title="Quality of corrections (95 % Wilson interval)")
     for column in ("mark", "corrections", "rate", "LeMa: GPT-4, 50 corrections"):
         table.add_column(column, justify="left" if column == "mark" else "right")
@@ -121,17 +122,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="decides which corrections are drawn (default: 0)")
     parser.add_argument("--marks", type=Path, help="the file that the page saved; prints a summary of it")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = Terminal()
     try:
         if options.marks is not None:
             show(console, summary(options.run, options.marks))
-            console.print(f"Wrote {options.run / 'review.json'}", markup=False)
+            console.print(f"Wrote {options.run / 'review.json'}")
         else:
             path = sheet(options.run, sample=options.sample, seed=options.seed)
-            console.print(
-                f"Wrote {path}\nOpen it in a browser, mark the corrections, press 'Save marks', then run:", markup=False
-            )
-            console.print(f"  python -m sei.review {options.run} --marks marks.json", markup=False)
+            console.print(f"Wrote {path}\nOpen it in a browser, mark the corrections, press 'Save marks', then run:")
+            console.print(f"  python -m sei.review {options.run} --marks marks.json")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -152,8 +151,8 @@ def _pairs(run: Path) -> list[Pair]:
             raise UserError(
                 f"{run}: no {name} here. Give the folder of a run that made corrections (`python train.py recipe=correction`)."
             )
-    mistakes = {mistake.id: mistake for mistake in read_records(run / "mistakes.jsonl", Mistake)}
-    corrections = read_records(run / "corrections.jsonl", Correction)
+    mistakes = {mistake.id: mistake for mistake in read_checked(run / "mistakes.jsonl", Mistake)}
+    corrections = read_checked(run / "corrections.jsonl", Correction)
     if not corrections:
         raise UserError(f"{run / 'corrections.jsonl'}: this run made no corrections, so there is nothing to judge.")
     if lost := [correction.id for correction in corrections if correction.mistake_id not in mistakes]:
@@ -177,7 +176,7 @@ def _read_marks(file: Path) -> tuple[list[str], dict[str, str]]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}). Give the file that 'Save marks' wrote.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file}: not JSON ({error}). Give the file that 'Save marks' wrote.") from error
     ids = content.get("ids") if isinstance(content, dict) else None
     marks = content.get("marks") if isinstance(content, dict) else None
@@ -210,7 +209,9 @@ def _style(run: Path) -> Style:
     folder = stage_folder(run, "corrections")
     if folder is None:  # records without a run around them
         return "gsm8k"
-    style: Style = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["parameters"]["style"]
+    manifest = read_object(folder / "manifest.json")
+    with understood(folder / "manifest.json"):
+        style: Style = manifest["parameters"]["style"]
     return style
 
 

@@ -24,6 +24,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -100,7 +101,7 @@ class Workspace:
         """
         entry = self.cache / call.stage.folder / call.key
         with _explained_os_errors(self.cache):
-            artifact = self._load(entry, name, call.stage.record_type)
+            artifact = self._load(entry, name, call, say=self.on_note)
             if artifact is None:
                 if not self.compute:
                     raise NotComputed(name)
@@ -121,6 +122,11 @@ class Workspace:
             write_json(path, value)
         return path
 
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file into the run folder, whole or not at all."""
+        with _explained_os_errors(self.run):
+            _write_text(self.run / name, text)
+
     def write_records(self, name: str, records: Sequence[Record]) -> Path:
         """Write a JSONL file into the run folder, whole or not at all."""
         path = self.run / name
@@ -128,44 +134,45 @@ class Workspace:
             write_records(path, records)
         return path
 
-    def _load(self, entry: Path, name: str, record_type: type[R]) -> Artifact[R] | None:
-        """The cached artifact, or None. An entry whose checksums do not hold is removed."""
-        manifest_path = entry / "manifest.json"
-        if not manifest_path.is_file():
+    def _load(
+        self, entry: Path, name: str, call: Call[R], *, say: Callable[[str], None] = lambda text: None
+    ) -> Artifact[R] | None:
+        """The cached artifact, or None: where there is none, and where the entry is not what was written."""
+        if not os.path.lexists(entry / "manifest.json"):
             return None
         try:
-            manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-            for relative, checksum in manifest["files"].items():
-                if file_digest(entry / relative) != checksum:
-                    raise ValueError(f"{relative} does not have the checksum its manifest names")
-            records = read_records(entry / "records.jsonl", record_type)
+            manifest = _checked_manifest(entry, call)
+            records = read_records(entry / "records.jsonl", call.stage.record_type)
             rejected = read_records(entry / "rejected.jsonl", Rejected)
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as problem:
-            self.on_note(f"The cached artifact of stage '{name}' is damaged ({problem}); computing it again.")
-            if self.compute:
-                shutil.rmtree(entry)
+            if len(records) != manifest["records"]:
+                raise ValueError("another number of records than its manifest names")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+            say(f"The cached artifact of stage '{name}' is damaged ({str(problem)[:200]}); computing it again.")
             return None
         files = entry / "files"
         return Artifact(name, records, rejected, manifest, files if files.is_dir() else None, cached=True)
 
     def _compute(self, entry: Path, name: str, call: Call[R], run: Callable[[Path], Output[R]]) -> Artifact[R]:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(entry.with_suffix(".lock"))
+        _make_folder(entry.parent)
+        place = entry.with_suffix(".lock")
+        if place.is_dir():
+            _remove(place)
+        lock = FileLock(place)
         try:
             lock.acquire(timeout=0.1)
         except Timeout:
             self.on_note(f"Stage '{name}' is being computed by another job; waiting for it.")
             lock.acquire()
         try:
-            if (artifact := self._load(entry, name, call.stage.record_type)) is not None:
+            if (artifact := self._load(entry, name, call)) is not None:
                 return artifact
             scratch = entry.with_suffix(".scratch")
-            scratch.mkdir(exist_ok=True)
+            _make_folder(scratch)
             started = time.monotonic()
             output = run(scratch)
             _write_entry(entry, call, output, time.monotonic() - started)
             shutil.rmtree(scratch, ignore_errors=True)
-            loaded = self._load(entry, name, call.stage.record_type)
+            loaded = self._load(entry, name, call)
             assert loaded is not None, f"stage {name}: the entry just written cannot be read"
             return dataclasses.replace(loaded, cached=False)
         finally:
@@ -195,9 +202,71 @@ def _name_of(folder: Path) -> str:
     return folder.name.partition("-")[2]
 
 
+def _make_folder(path: Path) -> None:
+    """A folder, whatever else lies in its place."""
+    if not path.is_dir():
+        _remove(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder with all it holds, a file, or a link (and not what that leads to)."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+_MANIFEST: dict[str, type[Any] | tuple[type[Any], ...]] = {
+    "stage": str,
+    "key": str,
+    "received": int,
+    "passed": int,
+    "records": int,
+    "rejected": dict,
+    "numbers": dict,
+    "seconds": (int, float),
+    "parameters": dict,
+    "inputs": dict,
+    "files": dict,
+}
+
+
+def _checked_manifest(entry: Path, call: Call[R]) -> dict[str, Any]:
+    """An entry's manifest. Raises ValueError where it is none, or the entry holds anything but the files that it names."""
+    names = _files_in(entry)
+    if "manifest.json" not in names:
+        raise ValueError("its manifest is no file")
+    manifest: dict[str, Any] = json.loads((entry / "manifest.json").read_text(encoding="utf-8"))
+    for field, kind in _MANIFEST.items():
+        if not isinstance(manifest[field], kind):
+            raise ValueError(f"field '{field}' of its manifest is no {getattr(kind, '__name__', 'number')}")
+    if (manifest["stage"], manifest["key"]) != (call.stage.folder, call.key):
+        raise ValueError("its manifest is that of another entry")
+    checksums = manifest["files"]
+    if names != {"manifest.json", "records.jsonl", "rejected.jsonl", *checksums}:
+        raise ValueError("it holds other files than its manifest names")
+    for relative, checksum in checksums.items():
+        if file_digest(entry / relative) != checksum:
+            raise ValueError(f"{relative} does not have the checksum its manifest names")
+    return manifest
+
+
+def _files_in(folder: Path) -> set[str]:
+    """The files in a folder and its folders. Raises ValueError for what is neither, such as a link: it may lead anywhere."""
+    names = set()
+    for path in folder.rglob("*"):
+        relative = path.relative_to(folder).as_posix()
+        if stat.S_ISREG(mode := path.lstat().st_mode):
+            names.add(relative)
+        elif not stat.S_ISDIR(mode):
+            raise ValueError(f"{relative} is no file")
+    return names
+
+
 def _write_entry(entry: Path, call: Call[R], output: Output[R], seconds: float) -> None:
     """A whole cache entry; its manifest comes last."""
-    shutil.rmtree(entry, ignore_errors=True)  # what a kill between two writes below may have left
+    _remove(entry)  # what a kill between two writes below may have left, or a damaged one
     entry.mkdir()
     write_records(entry / "records.jsonl", output.records)
     write_records(entry / "rejected.jsonl", output.rejected)
@@ -265,11 +334,15 @@ def write_json(path: Path, value: Any) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # half a file on a full disk is in the way of everything else
+        raise
 
 
 def _check_writable(what: str, folder: Path) -> None:

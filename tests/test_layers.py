@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     # Ground: records, numbers, text.
     "__init__": set(),
     "errors": set(),
+    "terminal": {"errors"},
     "values": set(),
     "records": set(),
     "arithmetic": set(),
@@ -42,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "stage": {"records", "source"},
     "workspace": {"errors", "records", "stage"},
     # What stages work with.
-    "llm": {"errors", "prompts"},
+    "llm": {"errors", "terminal", "prompts"},
     "data": {"errors", "values", "records", "answers", "steps", "words"},
     "clustering": {"errors", "values", "records", "words"},
     "teacher": {
@@ -83,7 +84,7 @@ ALLOWED: dict[str, set[str]] = {
     # The configuration, and what works with it: a run from its options to its report.
     "config": {"errors", "values", "schema", "data", "clustering", "teacher", "target", "training"},
     "compose": {"errors", "schema", "llm", "config"},
-    "tracking": {"errors", "records", "statistics", "workspace", "target", "stages", "results", "config"},
+    "tracking": {"terminal", "records", "statistics", "workspace", "target", "stages", "results", "config", "errors"},
     "lab": {
         "records",
         "answers",
@@ -114,11 +115,12 @@ ALLOWED: dict[str, set[str]] = {
         "tracking",
     },
     "plan": {"errors", "workspace", "llm", "target", "config", "tracking", "lab", "recipes"},
-    "run": {"errors", "workspace", "config", "tracking", "lab", "plan"},
+    "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "plan"},
     # Commands.
-    "ledger": {"errors", "llm", "teacher"},
-    "review": {"errors", "records", "statistics", "answers", "steps", "prompts", "workspace"},
-    "compare": {"errors", "records", "statistics", "workspace", "stages"},
+    "run_files": {"errors", "records"},
+    "ledger": {"errors", "terminal", "run_files", "llm", "teacher"},
+    "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
+    "compare": {"errors", "terminal", "run_files", "records", "statistics", "stages"},
     "calibrate": {
         "errors",
         "records",

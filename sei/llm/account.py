@@ -71,10 +71,13 @@ def unpriced(settings: ApiSettings) -> str | None:
     """What to say where a budget is set for a model without a price, which it could not hold; None where it can."""
     if settings.budget_usd is None or price_of(settings.model, settings.price) is not None:
         return None
-    return (
-        f"teacher.budget_usd={settings.budget_usd:g}: no price is known for model '{settings.model}'. Give "
-        "teacher.price.input and teacher.price.output in US dollars per million tokens (0 for your own server)."
+    remedy = (
+        f"Give {settings.key('price.input')} and {settings.key('price.output')} in US dollars per million tokens (0 for your "
+        "own server)."
+        if settings.group
+        else "A source of attempts has the price that our table knows: take another model, or leave the budget out."
     )
+    return f"teacher.budget_usd={settings.budget_usd:g}: no price is known for model '{settings.model}'. {remedy}"
 
 
 def run_name(run_folder: Path, store: Path) -> str:
@@ -82,10 +85,13 @@ def run_name(run_folder: Path, store: Path) -> str:
     path = run_folder / RUN_FILE
     try:
         if path.exists():
-            return str(json.loads(path.read_text(encoding="utf-8"))["run"])
+            name = json.loads(path.read_text(encoding="utf-8"))["run"]
+            if not (isinstance(name, str) and name):  # or the run would be charged together with every other such run
+                raise ValueError(f"'run' is {name!r} and no name")
+            return name
         run_folder.mkdir(parents=True, exist_ok=True)
         name = f"{run_folder.resolve().name}-{uuid.uuid4().hex[:8]}"
         path.write_text(json.dumps({"run": name, "store": str(store.resolve())}, indent=2) + "\n", encoding="utf-8")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: {error}. The run folder must be writable, and {RUN_FILE} in it untouched.") from error
     return name
