@@ -11,6 +11,7 @@ Reads top to bottom; the method is in `sei/recipes/<recipe>.py`. Heavy libraries
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sei.compose import keys_to_leave_out, prepare, register, without
 from sei.config import build
-from sei.errors import UserError
+from sei.errors import Ended, UserError
 
 register()
 
@@ -55,7 +56,7 @@ def main(composed: DictConfig) -> float | None:
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print(str(stop) or "Interrupted. Run the same command to resume.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (stop.number if isinstance(stop, Ended) else signal.SIGINT))
 
 
 def recipes_of_sweep(job: Any) -> list[str]:

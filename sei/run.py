@@ -7,18 +7,24 @@ and writes `results.json`. `status.json` says running, done or failed, and why.
 from __future__ import annotations
 
 import contextlib
+import io
+import json
+import os
+import signal
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import yaml
-from rich.console import Console
 
 from sei.config import Config, plain_values
-from sei.errors import UserError
+from sei.errors import Ended, UserError
 from sei.lab import Lab
 from sei.plan import check_machine, plan
+from sei.terminal import Terminal
 from sei.tracking import report
 from sei.tracking.display import Display
 from sei.tracking.tracker import Tracker
@@ -37,33 +43,74 @@ def run(config: Config, folder: Path, overrides: Sequence[str]) -> float | None:
     if config.dry_run:
         plan(config, display)
         return None
-    try:
-        check_machine(config)
-        workspace = Workspace(folder, config.cache_dir, on_stage=display.stage, on_note=display.note)
-        workspace.write("status.json", {"status": "running"})
-        figures = _run(config, folder, overrides, workspace, display)
-        workspace.write("status.json", {"status": "done"})
-    except BaseException as error:
-        record_failure(folder, error)
-        raise
+    with _ends_in_order():
+        try:
+            check_machine(config)
+            workspace = Workspace(folder, config.cache_dir, on_stage=display.stage, on_note=display.note)
+            workspace.write("status.json", {"status": "running"})
+            figures = _run(config, folder, overrides, workspace, display)
+            workspace.write("status.json", {"status": "done"})
+        except BaseException as error:
+            record_failure(folder, error)
+            raise
     validation = figures["validation"]
     return validation["accuracy"] if validation else None
 
 
 def record_failure(folder: Path, error: BaseException) -> None:
     """Say in the run folder that the job failed, and why."""
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    status = {"status": "failed", "error": said}
     with contextlib.suppress(OSError):  # the folder may be what is wrong
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "status.json", {"status": "failed", "error": f"{type(error).__name__}: {error}"})
-        if not isinstance(error, UserError):
+        try:
+            write_json(folder / "status.json", status)
+        except OSError:
+            _overwrite(folder / "status.json", json.dumps(status | {"error": said[:_SHORT]}))
+        if isinstance(error, Exception) and not isinstance(error, UserError):
             (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+
+
+_SHORT = 500  # characters of an error, with which a status still fits into one block of a disk
+
+
+def _overwrite(path: Path, text: str) -> None:
+    """Write into the place that a file has on a full disk; where that fails too, no status is better than a false one."""
+    try:
+        with path.open("r+", encoding="utf-8") as file:
+            file.write(text)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """Meanwhile the signals by which schedulers and closed terminals end a process raise `Ended`, unless someone handles them."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not end what puts things in order
+        raise Ended(number)
+
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        taken = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    for one in taken:
+        signal.signal(one, end)
+    try:
+        yield
+    finally:
+        for one in taken:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def _run(
     config: Config, folder: Path, overrides: Sequence[str], workspace: Workspace, display: Display
 ) -> dict[str, Any]:
     composed = plain_values(config)
-    (folder / "config.yaml").write_text(yaml.safe_dump(composed, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    workspace.write_text("config.yaml", yaml.safe_dump(composed, sort_keys=False, allow_unicode=True))
     tracker = Tracker(
         config.logger.kind,
         folder,
@@ -95,6 +142,7 @@ def _run(
         workspace.write("results.json", figures)
         tracker.summarize(*report.for_tracker(figures))
     report.show(display.console, figures, workspace.done, folder)
-    with (folder / "report.txt").open("w", encoding="utf-8") as file:
-        report.show(Console(file=file, width=160), figures, workspace.done, folder)
+    text = io.StringIO()
+    report.show(Terminal(file=text, width=160), figures, workspace.done, folder)
+    workspace.write_text("report.txt", text.getvalue())
     return figures

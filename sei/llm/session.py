@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sei.errors import UserError
+from sei.errors import Ended, UserError
 from sei.llm.account import Account
 from sei.llm.answer import read_completion
 from sei.llm.door import Secret
@@ -84,24 +84,30 @@ class Stopping:
 
     @contextlib.contextmanager
     def on_interrupt(self) -> Iterator[None]:
-        """Ctrl-C stops cleanly; a second one no longer waits for the calls in flight."""
+        """Ctrl-C and SIGTERM stop cleanly; a second one no longer waits for the calls in flight."""
         loop, main = asyncio.get_running_loop(), asyncio.current_task()
 
-        def interrupt() -> None:
+        def interrupt(reason: KeyboardInterrupt) -> None:
             if isinstance(self.reason, KeyboardInterrupt) and main is not None:
                 main.cancel()
-            self.stop(KeyboardInterrupt("stopped; calls in flight were saved, the same command goes on"))
+            self.stop(reason)
 
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.getsignal(signal.SIGINT)
-        loop.add_signal_handler(signal.SIGINT, interrupt)
+        reasons = {
+            signal.SIGINT: KeyboardInterrupt("stopped; calls in flight were saved, the same command goes on"),
+            signal.SIGTERM: Ended(signal.SIGTERM),
+        }
+        before = {one: signal.getsignal(one) for one in reasons}
+        for one, reason in reasons.items():
+            loop.add_signal_handler(one, interrupt, reason)
         try:
             yield
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
-            signal.signal(signal.SIGINT, before)
+            for one, handler in before.items():
+                loop.remove_signal_handler(one)
+                signal.signal(one, handler)
 
 
 @dataclass
@@ -162,10 +168,11 @@ class Session:
     def heed(self, pause_s: float) -> float:
         """The pause that a server asks for, announced where it is long. Raises UserError where nobody should sit it out."""
         if pause_s > self.settings.max_wait_s:
+            wait = f", or set {self.settings.key('max_wait_s')} higher to wait" if self.settings.group else ""
             raise UserError(
                 f"teacher '{self.settings.model}': the server asks for a pause of {pause_s:,.0f} s before the next call, which "
-                f"is longer than teacher.max_wait_s={self.settings.max_wait_s:g}. Run the same command after that time (what "
-                "was answered is kept), or set teacher.max_wait_s higher to wait."
+                f"is longer than {self.settings.max_wait_s:g} s. Run the same command after that time (what was answered is "
+                f"kept){wait}."
             )
         now = time.monotonic()
         if pause_s > _WORTH_SAYING_S and now > self.announced_until:

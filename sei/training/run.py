@@ -20,7 +20,9 @@ import json
 import logging
 import pickle
 import shutil
+import signal
 import sys
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -228,7 +230,7 @@ def _fit(
         callbacks.append(_checkpointing(folder, loop.checkpoint_every))
     if module.settings.keep_every is not None:
         callbacks.append(_Keep(module.settings.keep_every, kept, saved, fresh=resume is None))
-    with _quiet(), _disk_errors(output):
+    with _quiet(), _disk_errors(output), _interruptible():
         trainer = _trainer(module, loop, callbacks)
         trainer.fit(module, ckpt_path=resume, weights_only=True)
     losses = module.curves.get("loss", [])
@@ -450,6 +452,20 @@ def _disk_errors(output: Path) -> Iterator[None]:
             f"{output}: the adapter or its checkpoints could not be written ({error}). Free some space or "
             "choose another folder, then run the same command: training resumes from the newest checkpoint."
         ) from error
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Hand on a Ctrl-C, which Lightning turns into an exit, and the handler of the next one, which it takes off."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise ended.__context__ from None
 
 
 @contextmanager
