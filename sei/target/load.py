@@ -12,6 +12,7 @@ Example::
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -20,12 +21,14 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sei.errors import UserError
+from sei.target import chat_template
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -69,18 +72,20 @@ def _quiet_libraries() -> None:
 def load_tokenizer(model: str | Path, *, revision: str | None = None, chat: bool = True) -> PreTrainedTokenizerBase:
     """The tokenizer of a local folder or hub name. `chat` False drops its chat template, so that prompts stay bare.
 
-    Raises UserError if it cannot be loaded or has no end token.
+    Raises UserError if it cannot be loaded, has no end token, or has a chat template that fails or does not end.
     """
     from transformers import AutoTokenizer
 
-    try:
+    with _explained("tokenizer", model):
         tokenizer = AutoTokenizer.from_pretrained(str(model), revision=revision or "main", trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _unreachable("tokenizer", model, error) from error
-    if tokenizer.eos_token_id is None:
+        end = tokenizer.eos_token_id
+        tokenizer("1 + 1 = 2")
+    if end is None:
         raise UserError(f"{model}: the tokenizer has no end token (eos_token). Generation would never stop: set one.")
     if not chat:
         tokenizer.chat_template = None
+    elif tokenizer.chat_template is not None:
+        chat_template.check(tokenizer, model)
     return tokenizer
 
 
@@ -115,17 +120,22 @@ def load_model(
             bnb_4bit_compute_dtype=torch.bfloat16 if on_gpu else torch.float32,
         )
         options["device_map"] = {"": device}
-    try:
-        loaded = AutoModelForCausalLM.from_pretrained(
+    with _explained("model", model):
+        found: Any = AutoModelForCausalLM.from_pretrained(
             str(model),
             revision=revision or "main",
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=False,
+            output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError) as error:
-        raise _unreachable("model", model, error) from error
+    loaded: PreTrainedModel = found[0]
+    if missing := sorted(found[1]["missing_keys"]):
+        raise UserError(
+            f"{model}: the weights lack {len(missing)} of the model's tensors, such as {missing[0]}; random numbers would "
+            "stand in for them. Fetch the model again, or mend its config.json."
+        )
     if quantization == "none":
         loaded.to(device)  # type: ignore[arg-type]
     return loaded.eval()
@@ -141,7 +151,7 @@ def load_adapter(model: PreTrainedModel, path: str | Path, *, trainable: bool = 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT still calls what transformers has deprecated
             tuned = PeftModel.from_pretrained(model, str(path), is_trainable=trainable, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
+    except Exception as error:
         raise UserError(f"{path}: the adapter does not fit the model {_describe(model)}: {_brief(error)}") from error
     found = sum(".lora_A." in name for name, _ in tuned.named_parameters())
     saved = sum(".lora_A." in name for name in _adapter_shapes(path))
@@ -189,11 +199,6 @@ def is_whole_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
 
 
-# Llama 3.1's template writes today's date if none is given, and the same prompt would differ from day to day. This is the
-# date it falls back to.
-_CHAT_DATE = "26 Jul 2024"
-
-
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, prefix: str = "") -> list[int]:
     """Token ids of a prompt: with the model's begin token if it has one, never with an end token.
 
@@ -225,7 +230,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
         return None
     turns = [{"role": "user", "content": _STAND_IN}, {"role": "assistant", "content": _STAND_IN}]
     try:
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False, date_string=_CHAT_DATE))
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, date_string=chat_template.DATE))
     except Exception:  # a template may refuse anything, in ways of its own
         return None
     ids = tokenizer(text.rpartition(_STAND_IN)[2].lstrip(), add_special_tokens=False)["input_ids"]
@@ -241,7 +246,7 @@ def _encode_message(tokenizer: PreTrainedTokenizerBase, content: str) -> list[in
     def rendered(content: str) -> str:
         message = {"role": "user", "content": content}
         text = tokenizer.apply_chat_template(
-            [message], tokenize=False, add_generation_prompt=True, date_string=_CHAT_DATE
+            [message], tokenize=False, add_generation_prompt=True, date_string=chat_template.DATE
         )
         return str(text)
 
@@ -251,7 +256,7 @@ def _encode_message(tokenizer: PreTrainedTokenizerBase, content: str) -> list[in
     # The template's own markers are special, those of the content are not: each part is encoded in its own way.
     before, found, after = rendered(_STAND_IN).partition(_STAND_IN)
     if not found:
-        raise UserError("The chat template does not show the user's message; set model.prompt=plain to do without it.")
+        raise UserError("The chat template does not show the user's message; set model.style=plain to do without it.")
     parts = (before, after)
     first, last = (list(tokenizer(part, add_special_tokens=False)["input_ids"]) if part else [] for part in parts)
     return [*first, *encode_text(tokenizer, content), *last]
@@ -439,7 +444,7 @@ def _adapter_config(path: Path) -> dict[str, Any]:
         config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: no adapter here (adapter_config.json: {error.strerror}).") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file}: not JSON ({error}).") from error
     if not isinstance(config, dict):
         raise UserError(f"{file}: expected a JSON object.")
@@ -496,14 +501,42 @@ def _describe(model: PreTrainedModel) -> str:
     return f"'{config._name_or_path or config.model_type}' (width {width}, {layers} layers)"
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:400]
 
 
-def _unreachable(what: str, model: str | Path, error: Exception) -> UserError:
+@contextlib.contextmanager
+def _explained(what: str, model: str | Path) -> Iterator[None]:
+    """Turn whatever a library raises for files that are not what they should be into a message, which names them."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic of the tokenizers library is no Exception
+        raise _corrupt(Path(model)) or _unreachable(what, model, error) from error
+
+
+def _corrupt(folder: Path) -> UserError | None:
+    """The error that names a file of weights that is none, where a local folder holds one."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+        try:
+            with safe_open(file, framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            return UserError(
+                f"{file}: corrupt weights, not a readable safetensors file ({_brief(error)}). It may be an incomplete download "
+                "or a pointer of Git LFS: fetch it again."
+            )
+    return None
+
+
+def _unreachable(what: str, model: str | Path, error: BaseException) -> UserError:
+    kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
     return UserError(
-        f"{model}: no {what} could be loaded: {_brief(error)}\n"
+        f"{model}: no {what} could be loaded: {kind}{_brief(error)}\n"
         "Give a folder with config.json and safetensors weights, or a hub name that this machine can reach "
         "(set HF_TOKEN for gated models)."
     )

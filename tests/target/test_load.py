@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 
 from sei.errors import UserError
 from sei.records import Example, Rejected
-from sei.target import tiny
+from sei.target import chat_template, tiny
 from sei.target.engine import Query, Sampling
 from sei.target.generation import HFEngine
 from sei.target.load import (
@@ -280,3 +281,77 @@ def test_the_embedded_target_has_no_chat_template() -> None:
     tokenizer = load_tokenizer(Path(tiny.__file__).parent / "weights")
     assert tokenizer.chat_template is None
     assert encode_prompt(tokenizer, "Question: a?\nSolution:\n") == tokenizer("Question: a?\nSolution:\n")["input_ids"]
+
+
+def damaged(folder: Path, name: str, content: bytes) -> Path:
+    """The embedded target with one file replaced."""
+    shutil.copytree(tiny.WEIGHTS, folder)
+    (folder / name).write_bytes(content)
+    return folder
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4cac19622fc3ada9c0fdeadb33f88f367b541f38b89102a3f1261ac81fd5bcb5\n"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", LFS, b"<html>" * 99, (tiny.WEIGHTS / "model.safetensors").read_bytes()[:9999]]
+)
+def test_corrupt_weights_are_named(tmp_path: Path, content: bytes) -> None:
+    folder = damaged(tmp_path / "m", "model.safetensors", content)
+    with pytest.raises(UserError, match=r"m/model\.safetensors: corrupt weights.*fetch it again"):
+        load_model(folder)
+
+
+def test_weights_that_lack_a_layer_are_not_filled_with_random_numbers(tmp_path: Path) -> None:
+    config = json.loads((tiny.WEIGHTS / "config.json").read_text())
+    config["num_hidden_layers"] += 1
+    folder = damaged(tmp_path / "m", "config.json", json.dumps(config).encode())
+    with pytest.raises(UserError, match=r"lack 9 of the model's tensors, such as model\.layers\.3\."):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"[" * 100_000, b"\xff\xfe\x00", b'{"model": {"type": "nope"}}']
+)
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
+def test_malformed_files_of_a_model_are_an_error_that_names_the_folder(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    folder = damaged(tmp_path / "m", name, content)
+    with pytest.raises(UserError, match=r"m: no (tokenizer|model) could be loaded"):
+        load_tokenizer(folder), load_model(folder)
+
+
+@pytest.mark.parametrize("setting", [{"model_max_length": "x"}, {"eos_token": 5}, {"tokenizer_class": 5}])
+def test_malformed_settings_of_a_tokenizer_are_an_error(tmp_path: Path, setting: dict[str, Any]) -> None:
+    settings = json.loads((tiny.WEIGHTS / "tokenizer_config.json").read_text()) | setting
+    folder = damaged(tmp_path / "m", "tokenizer_config.json", json.dumps(settings).encode())
+    with pytest.raises(UserError, match="m: no tokenizer could be loaded"):
+        load_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    ("template", "fault"),
+    [
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            "does not end within 1 seconds",
+        ),
+        ("{{ 'a' * 10 ** 10 }}", "takes more than 1 GiB of memory"),
+        ("{% for %}", "fails \\(TemplateSyntaxError"),
+        ("{{ raise_exception('no \x1b[2J users') }}", r"fails \(TemplateError: no \\x1b\[2J users\)"),
+        ("{{ ''.__class__.__mro__ }}", r"fails \(SecurityError"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "fails \\(RecursionError"),
+        ("a constant", "does not show the user's message"),
+        ("a" * 2_000_000 + "{{ messages[0].content }}", "writes 2,000,020 characters"),
+        (5, "is no text but int"),
+    ],
+)
+def test_a_chat_template_that_fails_or_does_not_end_is_named(
+    template: Any, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_template, "_CPU_S", 1)
+    tokenizer = small_tokenizer()
+    tokenizer.chat_template = template
+    with pytest.raises(UserError, match=rf"^base: the chat template {fault}.*model\.style=plain"):
+        chat_template.check(tokenizer, "base")
