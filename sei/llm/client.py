@@ -49,8 +49,8 @@ class Client:
         self._secret = Secret(self._key if self._key != "none" else "")
         if any(holds_password(url) for url in settings.base_urls):
             raise UserError(
-                "teacher.base_url: holds a user name or password, or a key, which would end up in files. Leave it out and put "
-                f"the key into the environment variable {settings.api_key_env or 'named by teacher.api_key_env'}."
+                f"{settings.key('base_url')}: holds a user name or password, or a key, which would end up in files. Leave it "
+                f"out and put the key into the environment variable that {settings.key('api_key_env')} names."
             )
         self._owns_store = False
         self._runner: asyncio.Runner | None = None

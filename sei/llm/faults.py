@@ -87,7 +87,7 @@ def sorted_status(status: int, said: Said, settings: ApiSettings, headers: Mappi
         key = settings.api_key_env or "the endpoint"
         return UserError(f"{where}: {status}, {said.text}. Check the key in {key}.")
     if status == 404:
-        return UserError(f"{where}: 404, {said.text}. Check teacher.model and teacher.base_url.")
+        return UserError(f"{where}: 404, {said.text}. Check {settings.key('model')} and {settings.key('base_url')}.")
     if status in (400, 413, 422):
         filtered = any(code in _CONTENT_CODES for code in said.codes) or any(
             name in said.text for name in _CONTENT_CODES
@@ -97,7 +97,7 @@ def sorted_status(status: int, said: Said, settings: ApiSettings, headers: Mappi
         location = shown(headers.get("location", "another address"), 200)
         return UserError(
             f"{where}: {status}, the server redirects to {location}, which is not followed: prompts would go there. If you "
-            "trust that address, give it as teacher.base_url."
+            f"trust that address, give it as {settings.key('base_url')}."
         )
     return UserError(f"{where}: unexpected answer {status}, {said.text}.")
 

@@ -202,7 +202,8 @@ class Live:
         if health.refused >= _GIVE_UP_BAD_REQUESTS and not health.answered:
             raise UserError(
                 f"teacher '{self.settings.model}': the first {health.refused} requests were all refused, the last with "
-                f"{error}. Check teacher.model, teacher.limits (by role: temperature, max_tokens) and the endpoint's limits."
+                f"{error}. Check {self.settings.key('model')}, temperature and max_tokens (of a teacher by role, in "
+                "teacher.limits) and the endpoint's limits."
             ) from error
 
     def _check_up(self, fault: Transient) -> None:
@@ -213,5 +214,5 @@ class Live:
             urls = ", ".join(endpoint.url for endpoint in self.session.endpoints)
             raise UserError(
                 f"teacher '{self.settings.model}': no answer from {urls} for {silent_s:.0f} s (last fault: {fault}). "
-                "Start the server or mend teacher.base_url, then run the same command; paid answers are kept."
+                f"Start the server or mend {self.settings.key('base_url')}, then run the same command; paid answers are kept."
             ) from fault

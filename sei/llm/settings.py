@@ -44,6 +44,13 @@ class ApiSettings:
     batch_poll_s: float = 30.0
     batch_lines: int = 10_000  # requests in one batch at most
     batch_rounds: int = 3  # times a line that expired or failed is submitted
+    group: str = (
+        "teacher"  # where its keys stand in the configuration; "" for a source of attempts, which has few of them
+    )
+
+    def key(self, name: str) -> str:
+        """What a message calls the key `name`."""
+        return f"{self.group}.{name}" if self.group else f"{name} of this source of attempts"
 
 
 def addresses(base_url: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -103,7 +110,7 @@ def api_key(settings: ApiSettings) -> str:
         return "none"
     raise UserError(
         f"teacher '{settings.model}': the environment variable {settings.api_key_env} is not set. Set it to your API key "
-        "(it is never written to a file), or name another variable with teacher.api_key_env=NAME."
+        f"(it is never written to a file), or name another variable with {settings.key('api_key_env')}."
     )
 
 

@@ -122,7 +122,7 @@ class FromApi(_Sampled):
 
     def settings(self, budget_usd: float | None) -> ApiSettings:
         urls = addresses(self.base_url)
-        return ApiSettings(self.model, base_urls=urls, api_key_env=self.api_key_env, budget_usd=budget_usd)
+        return ApiSettings(self.model, base_urls=urls, api_key_env=self.api_key_env, budget_usd=budget_usd, group="")
 
     def engine(self, lab: Lab, adapter: Adapter | None) -> Engine:
         return ApiEngine(self.settings(budget_of(lab)), store=lab.place.store, run_folder=lab.place.run_folder)

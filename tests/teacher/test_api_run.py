@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler
+from itertools import count
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from sei.ledger import read_ledger
 from sei.llm.account import BudgetExceeded
 from sei.run import run
-from tests.teacher.fault_server import Running
+from tests.llm.hostile import completion, respond, serving
+from tests.teacher.fault_server import Running, scripted
 from tests.test_config import composed
 from tests.test_run import artifacts, gsm8k_row, recorded, small, small_of, write_jsonl
 
@@ -149,3 +156,53 @@ def test_ctrl_c_saves_what_is_in_flight_and_the_same_command_asks_only_for_the_r
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
         log = server.get("log")
         assert len(log) == len({key for _, key, _ in log}) == read_ledger(tmp_path / "run").total.calls > 60
+
+
+def echoing(key: str, gold: dict[str, str]) -> Any:
+    """A server that repeats the key in all that it says: in every text of a reply, its envelope, errors and headers."""
+    forms = f"{key} {quote(key, safe='')} {base64.b64encode(key.encode()).decode()} {key.encode().hex()}"
+
+    def echoed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: echoed(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [echoed(item) for item in value]
+        return f"{value} {forms}" if isinstance(value, str) else value
+
+    asked = count()
+
+    def answer(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> Any:
+        number = next(asked)
+        if number % 5 == 1:
+            status = (400, 429, 500)[number % 3]
+            return respond(handler, status, json.dumps({"error": {"message": forms, "code": key}}).encode(), X_Key=key)
+        if number % 5 == 2:
+            return {"error": {"message": forms}}  # a 200 that is no completion
+        text = scripted(body, gold)
+        try:
+            text = json.dumps(echoed(json.loads(text)))
+        except ValueError:
+            text = f"{forms}\n{text}"
+        return completion(text, id=key, model=key, system_fingerprint=forms)
+
+    return answer
+
+
+def test_a_server_that_echoes_the_key_puts_it_into_no_file_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = "sk-proj-Secret/of+the-test=1"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    overrides = (*recorded(tmp_path, *wrong_attempts()), "teacher=local", "teacher.model=m", "logger=offline")
+    with serving(echoing(key, {})) as server:
+        small(tmp_path, *overrides, f"teacher.base_url={server.url}", "recipe.synthesis.budget=4")
+    assert all(headers["authorization"] == f"Bearer {key}" for _, headers, _ in server.asked)
+    store = sqlite3.connect(tmp_path / "cache" / "teacher.sqlite")
+    assert any("***" in text for (text,) in store.execute("SELECT text FROM answers"))
+    store.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    forms = [key, quote(key, safe=""), base64.b64encode(key.encode()).decode()[4:-4], key.encode().hex(), "Secret/of"]
+    found = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()).decode("utf-8", "replace")
+    said = "".join(capfd.readouterr())
+    assert "***" in found
+    assert [form for form in forms if form in found or form in said] == []
