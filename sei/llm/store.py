@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 from sei.errors import UserError
 
@@ -176,10 +176,18 @@ class Store:
             )
         return UserError(
             f"teacher store {self.path}: {error}. Free space there, or give another local folder "
-            "(not a network file system) with cache_dir=FOLDER; what was committed before is kept."
+            "(not a network file system) with cache_dir=FOLDER; what was committed before is kept. A store that is damaged can "
+            "be moved away: what it held is then asked again."
         )
 
     # Reading
+
+    def _rows(self, question: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
+        """What SELECT `question` gives. Raises UserError where the file is damaged, or has other columns."""
+        try:
+            return self._reader.execute(question, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._complaint(error) from error
 
     def get(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
         """The stored answers among `keys`."""
@@ -188,28 +196,28 @@ class Store:
         for start in range(0, len(wanted), _LOOK_UP_CHUNK):
             chunk = wanted[start : start + _LOOK_UP_CHUNK]
             marks = ", ".join("?" * len(chunk))
-            rows = self._reader.execute(f"SELECT {', '.join(_COLUMNS)} FROM answers WHERE key IN ({marks})", chunk)
+            rows = self._rows(f"SELECT {', '.join(_COLUMNS)} FROM answers WHERE key IN ({marks})", chunk)
             found.update((row[0], StoredAnswer(*row)) for row in rows)
         return found
 
     def spent(self, run: str) -> float:
         """US dollars that `run` paid so far, in all its processes."""
-        row = self._reader.execute("SELECT usd FROM spending WHERE run = ?", (run,)).fetchone()
-        return float(row[0]) if row else 0.0
+        rows = self._rows("SELECT usd FROM spending WHERE run = ?", (run,))
+        return float(rows[0][0]) if rows else 0.0
 
     def history(self, model: str, prompt: str, prompt_hash: str) -> PromptHistory | None:
         """Mean tokens of the stored calls of one prompt text with one model; None where there are none yet."""
-        row = self._reader.execute(
+        [row] = self._rows(
             "SELECT count(*), avg(tokens_out), 1.0 * sum(tokens_in) / sum(characters) FROM answers "
             "WHERE model = ? AND prompt = ? AND prompt_hash = ?",
             (model, prompt, prompt_hash),
-        ).fetchone()
+        )
         return PromptHistory(row[0], row[1], row[2]) if row[0] else None
 
     def used(self, run: str) -> Iterator[tuple[Use, StoredAnswer]]:
         """Every use of an answer by `run`, with the answer, in a fixed order."""
         columns = ", ".join(f"a.{name}" for name in _COLUMNS)
-        rows = self._reader.execute(
+        rows = self._rows(
             f"SELECT u.run, u.key, u.stage, u.error_type, {columns} FROM uses u JOIN answers a ON a.key = u.key "
             "WHERE u.run = ? ORDER BY u.stage, u.error_type, u.key",
             (run,),

@@ -107,3 +107,20 @@ def test_a_store_from_before_there_were_notes_is_read_and_written(tmp_path: Path
     store.put_all([other], [])
     assert store.get([other.key]) == {other.key: other}
     store.close()
+
+
+@pytest.mark.parametrize("damage", ["pages", "columns"])
+def test_a_store_that_was_damaged_is_refused_where_it_is_read(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "s.sqlite"
+    store = Store(path)
+    store.put_all([answer(f"{number:064x}") for number in range(200)], [])
+    store._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    if damage == "pages":
+        content = path.read_bytes()
+        path.write_bytes(content[:8192] + b"\x55" * (len(content) - 8192))
+    else:
+        with sqlite3.connect(path) as other:
+            other.execute("ALTER TABLE answers RENAME COLUMN endpoint TO place")
+    with pytest.raises(UserError, match=r"teacher store .*s\.sqlite: .*moved away"):
+        Store(path).get([f"{number:064x}" for number in range(200)])
