@@ -283,7 +283,7 @@ def _read_run(folder: Path) -> Run:
     composed = _composed(folder)
     if status.get("status") != "done" or not (folder / "results.json").exists():
         error = str(status.get("error", "did not finish: killed, or still running"))
-        recipe = composed["recipe"]["name"] if composed else folder.name
+        recipe = str((composed.get("recipe") or {}).get("name", folder.name))
         return Run(folder, recipe, composed.get("seed", 0), {}, error)
     results = read_object(folder / "results.json")
     with understood(folder / "results.json"):
@@ -313,7 +313,7 @@ def _composed(folder: Path) -> dict[str, Any]:
         if path.exists():
             composed = read_object(path)
             with understood(path):
-                str(composed["recipe"]["name"]), int(composed.get("seed", 0)), dict(composed.get("data") or {})
+                dict(composed.get("recipe") or {}), int(composed.get("seed", 0)), dict(composed.get("data") or {})
                 list(composed.get("expected") or ())
             return composed
     return {}

@@ -311,9 +311,9 @@ def test_different_test_items_are_refused(make_run: MakeRun, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("results.json", "{", "cannot be read as JSON"),
+        ("results.json", "{", "cannot be read \\(Expecting property name"),
         ("results.json", '{"recipe": "cot"}', "field 'overrides' is missing"),
-        ("outcomes.jsonl", '{"id": 1}\n', "cannot be read as outcomes"),
+        ("outcomes.jsonl", '{"id": 1}\n', "cannot be read as Outcome \\(id: Input should be"),
     ],
 )
 def test_damaged_runs_are_named(make_run: MakeRun, tmp_path: Path, file: str, text: str, message: str) -> None:
