@@ -147,6 +147,7 @@ class ErrorType(Record):
     centroid: tuple[float, ...]  # unit vector in the embedder's space, [dimension]
     status: str = "new"  # new | persistent, against the round before
     round: int = 1
+    fits: float | None = None  # share of its mistakes that have all the name's telling words; None: a teacher named it
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ ALLOWED: dict[str, set[str]] = {
         "teacher",
         "target",
         "training",
+        "words",
     },
     "results": {"records", "target", "stages"},
     # The configuration, and what works with it: a run from its options to its report.

@@ -26,12 +26,11 @@ import numpy.typing as npt
 from sei.clustering.base import NOISE, Clusterer, Clustering, Embedder, Vectors
 from sei.records import Diagnosis, ErrorType, Rejected, content_id
 from sei.stage import Output, stage
+from sei.stages.type_names import Spoken, fits, name_candidates
 
 _log = logging.getLogger(__name__)
 
 _MEDOIDS = 5  # phrases kept as the face of a type
-# A type is named by its shortest phrase whose similarity to the centroid is at least this part of the best one's.
-_CENTRAL = 0.93
 # Two types of different rounds are one when this share of the smaller one's phrases is common, or when the distance of
 # their centroids is at most this part of the distance to the earlier type's nearest sibling. The second is relative
 # because embedders differ: types of one round have cosines up to 0.25 with `hashing` and up to 0.86 with MiniLM.
@@ -81,7 +80,8 @@ def cluster(
     `previous` holds the types of all earlier rounds; a matched one passes on its id and name. A type that holds more than
     `clusterer.max_share` of the mistakes is divided until none does or the clusterer cannot divide it (a single phrase
     above the share stays whole, with a warning). The diagnoses' order does not matter. Rejected are diagnoses without a
-    keyphrase (reason `no_keyphrase`) and those with none but noise (`noise`).
+    keyphrase (reason `no_keyphrase`) and those with none but noise (`noise`). The number `places` has, for each type and
+    each of its keyphrases, where it lies on a map of all phrases (their first two principal components).
     """
     phrases = _unique_phrases(diagnoses)
     if not phrases:
@@ -100,7 +100,10 @@ def cluster(
     ]
     drafts.sort(key=lambda draft: (-draft.size, draft.keyphrases))
     noise = frozenset(phrase.key for phrase, label in zip(phrases, clustering.labels, strict=True) if label == NOISE)
-    return _output(_identified(drafts, previous), diagnoses, noise, getattr(clusterer, "numbers", {}))
+    types = _identified(drafts, previous, {phrase.text: phrase.mistake_ids for phrase in phrases})
+    places = dict(zip(texts, _plane(vectors, _counts(range(len(phrases)), phrases)), strict=True))
+    numbers = {**getattr(clusterer, "numbers", {}), "places": [[places[text] for text in t.keyphrases] for t in types]}
+    return _output(types, diagnoses, noise, numbers)
 
 
 def changes(previous: Sequence[ErrorType], current: Sequence[ErrorType]) -> Changes:
@@ -161,7 +164,7 @@ def _unique_phrases(diagnoses: Sequence[Diagnosis]) -> list[_Phrase]:
 
 
 def _output(
-    types: Sequence[ErrorType], diagnoses: Sequence[Diagnosis], noise: frozenset[str], numbers: Mapping[str, int]
+    types: Sequence[ErrorType], diagnoses: Sequence[Diagnosis], noise: frozenset[str], numbers: Mapping[str, Any]
 ) -> Output[ErrorType]:
     """The types, and an account of every diagnosis; `noise` holds the keys of phrases in no type."""
     rejected = []
@@ -227,21 +230,19 @@ def _divide(
 
 
 def _error_type(group: _Group, phrases: list[_Phrase], vectors: Vectors, round: int) -> ErrorType:
-    """The error type of a group, not yet matched with earlier rounds."""
+    """The error type of a group, not yet matched with earlier rounds; without a name unless the clusterer gave one."""
     members = group.members
     counts = _counts(members, phrases)
     centroid = _centroid(members, phrases, vectors)
     similarities = vectors[members] @ centroid
     by_similarity = sorted(range(len(members)), key=lambda j: (-_rounded(similarities[j]), phrases[members[j]].text))
     by_count = sorted(range(len(members)), key=lambda j: (-counts[j], phrases[members[j]].text))
-    central = [j for j in by_similarity if similarities[j] >= _CENTRAL * similarities[by_similarity[0]]]
-    central.sort(key=lambda j: len(phrases[members[j]].text.split()))  # stable: equal lengths stay by similarity
     medoids = tuple(phrases[members[j]].text for j in by_similarity[:_MEDOIDS])
     mistake_ids = tuple(sorted(_mistake_ids(members, phrases)))
     keyphrases = tuple(phrases[members[j]].text for j in by_count)
     return ErrorType(
         id=content_id("type", round, keyphrases),
-        name=group.name or phrases[members[central[0]]].text,
+        name=group.name or "",
         description=group.description or _describe(medoids),
         size=len(mistake_ids),
         keyphrases=keyphrases,
@@ -280,22 +281,39 @@ def _describe(medoids: Sequence[str]) -> str:
     return f"Mistakes described as {quoted}."
 
 
-def _identified(drafts: list[ErrorType], previous: Sequence[ErrorType]) -> list[ErrorType]:
+def _plane(vectors: Vectors, counts: npt.NDArray[np.float64]) -> list[list[float]]:
+    """Each phrase on the first two principal components of all, every mistake counting once. For looking at, no more."""
+    centred = vectors - np.average(vectors, axis=0, weights=counts)
+    _, axes = np.linalg.eigh(centred.T @ (centred * counts[:, None]))  # [dimension, dimension], the largest last
+    axes = axes[:, :-3:-1]
+    axes = axes * np.where(axes.sum(axis=0) < 0, -1, 1)  # either direction would do: always the same one
+    places: list[list[float]] = np.round((centred @ axes).astype(np.float64), 4).tolist()
+    return places
+
+
+def _identified(
+    drafts: list[ErrorType], previous: Sequence[ErrorType], mistakes_of: Mapping[str, Sequence[str]]
+) -> list[ErrorType]:
     """The drafts with id, name and status of the earlier type each one matches; new names kept distinct."""
     earlier = list({error_type.id: error_type for error_type in previous}.values())  # the latest form of each type
     matches = _match(drafts, earlier)
     taken = {_key(earlier[j].name) for j in matches.values()}
+    spoken = [Spoken.make({text: mistakes_of[text] for text in draft.keyphrases}) for draft in drafts]
     identified = []
     for index, draft in enumerate(drafts):
+        named = bool(draft.name)  # by the clusterer, whose words need not be those of the phrases
         if index in matches:
             same = earlier[matches[index]]
             draft = dataclasses.replace(draft, id=same.id, name=same.name, status="persistent")
+            named = same.fits is None
         else:
-            candidates = (draft.name, *draft.medoids, *draft.keyphrases)
-            name = next((text for text in candidates if _key(text) not in taken), f"{draft.name} ({index + 1})")
+            own = [draft.name] if named else name_candidates(index, spoken)
+            candidates = (*own, *draft.medoids, *draft.keyphrases)
+            name = next((text for text in candidates if _key(text) not in taken), f"{candidates[0]} ({index + 1})")
             taken.add(_key(name))
             draft = dataclasses.replace(draft, name=name, status="new")
-        identified.append(draft)
+        share = None if named else _rounded(fits(draft.name, spoken[index]))
+        identified.append(dataclasses.replace(draft, fits=share))
     return identified
 
 

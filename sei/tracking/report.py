@@ -85,7 +85,10 @@ def collect(
 
 
 def _error_types(rounds: Sequence[Sequence[ErrorType]]) -> list[dict[str, Any]]:
-    """Per type: mistakes in each round's probe, and what the last round's probe says of it: new, persistent or fixed."""
+    """Per type: mistakes in each round's probe, and what the last round's probe says of it: new, persistent or fixed.
+
+    One round says none of these.
+    """
     if not rounds:
         return []
     earlier = {kind.id: kind for types in rounds[:-1] for kind in types}
@@ -96,7 +99,7 @@ def _error_types(rounds: Sequence[Sequence[ErrorType]]) -> list[dict[str, Any]]:
         for kind in types:
             row = rows.setdefault(kind.id, {"id": kind.id, "name": kind.name, "mined": [0] * len(rounds)})
             row["mined"][number] = kind.size
-            row["status"] = status.get(kind.id, "persistent")
+            row["status"] = status.get(kind.id, "persistent") if len(rounds) > 1 else None
     return list(rows.values())
 
 
@@ -314,7 +317,8 @@ def _type_table(figures: Mapping[str, Any]) -> Table:
     table = Table(title=title + (", and test mistakes before -> after" if sets else ""))
     table.add_column("error type", overflow="fold")
     table.add_column("mined" if len(figures["error_types"][0]["mined"]) == 1 else "mined by round", justify="right")
-    table.add_column("status")
+    if several := len(figures["error_types"][0]["mined"]) > 1:
+        table.add_column("status")
     for name in sets:
         table.add_column(name, justify="right")
     for row in sorted(figures["error_types"], key=lambda row: -row["mined"][0]):
@@ -323,7 +327,8 @@ def _type_table(figures: Mapping[str, Any]) -> Table:
             entry = figures["eval"][name]["error_types"][row["id"]]
             after = "-" if entry["after"] is None else str(entry["after"])
             counts.append(f"{entry['before']} -> {after}")
-        table.add_row(row["name"], " -> ".join(map(str, row["mined"])), row["status"], *counts)
+        status = [row["status"]] if several else []
+        table.add_row(row["name"], " -> ".join(map(str, row["mined"])), *status, *counts)
     return table
 
 

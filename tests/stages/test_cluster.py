@@ -15,6 +15,7 @@ from sei.clustering.clusterers import Agglomerative, KMeans, Single
 from sei.clustering.embedders import Hashing
 from sei.records import Diagnosis, ErrorType
 from sei.stages.cluster import assign, changes, cluster
+from sei.stages.type_names import Spoken, fits, name_candidates
 from sei.workspace import Output
 
 _PHRASES = Path(__file__).parents[2] / "../shared/data/keyphrases/gpt4o_gsm8k.txt"
@@ -61,6 +62,42 @@ def test_cohesion_is_the_mean_similarity_to_the_centroid() -> None:
     assert np.asarray(whole.centroid) == pytest.approx(vectors.mean(0) / np.linalg.norm(vectors.mean(0)), abs=1e-5)
     assert whole.cohesion == pytest.approx(float((vectors @ np.asarray(whole.centroid)).mean()), abs=1e-4)
     assert whole.name == "any mistake"
+
+
+def test_a_name_says_what_the_members_have_in_common() -> None:
+    """Two kinds of phrases, so alike that they are one type: the name is that of neither."""
+    digits = ["subtraction of three-digit numbers miscalculated", "addition of three-digit numbers miscalculated"]
+    types = _types([*digits, *digits[:1], *_UNITS, *_IGNORED])
+    (mixed,) = [error_type for error_type in types if "m0" in error_type.mistake_ids]
+    assert (set(mixed.keyphrases), mixed.name, mixed.fits) == (set(digits), "three-digit numbers miscalculated", 1.0)
+
+
+def test_a_name_fits_its_type_better_than_the_others() -> None:
+    own = Spoken.make({"addition of two-digit numbers": ["m1", "m2"], "division of two-digit numbers": ["m3"]})
+    other = Spoken.make({"multiplication of two-digit numbers": [f"n{i}" for i in range(30)]})
+    assert name_candidates(0, [own])[0] == "two-digit numbers"
+    # "two-digit numbers" is true of all its members, and of every other type's: 1 - 1 against 2/3 - 0.
+    assert name_candidates(0, [own, other])[0] == "addition of two-digit numbers"
+    assert fits("addition of two-digit numbers", own) == pytest.approx(2 / 3)
+    assert fits("an error", own) == 0
+
+
+def test_what_two_phrases_share_may_have_a_gap() -> None:
+    both = ["multiplication of two-digit numbers miscalculated", "multiplication of large numbers miscalculated"]
+    spoken = Spoken.make({text: [text] for text in both})
+    assert name_candidates(0, [spoken])[0] == "multiplication of ... numbers miscalculated"
+
+
+def test_phrases_have_a_place_on_a_map() -> None:
+    output = cluster(_diagnoses(*_ADDITION, *_DIVISION), embedder=hashing, clusterer=kmeans)
+    places = output.numbers["places"]
+    assert [len(own) for own in places] == [len(error_type.keyphrases) for error_type in output.records]
+    vectors = hashing.embed([text for error_type in output.records for text in error_type.keyphrases])
+    spread = np.linalg.svd(vectors - vectors.mean(0), compute_uv=False)[:2]
+    flat = np.asarray([place for own in places for place in own])
+    assert np.sqrt((flat**2).sum(axis=0)) == pytest.approx(spread, abs=1e-3)  # the two largest singular values
+    single = cluster(_diagnoses("addition error"), embedder=hashing, clusterer=kmeans)
+    assert single.numbers["places"] == [[[0.0, 0.0]]]
 
 
 def test_every_phrase_in_one_type_and_a_mistake_in_several() -> None:
@@ -146,7 +183,8 @@ class _Reader:
 def test_names_of_a_clusterer_are_kept_and_made_distinct() -> None:
     output = cluster(_diagnoses(*_ADDITION, *_DIVISION), embedder=hashing, clusterer=_Reader(0.5))
     types = output.records
-    assert output.numbers == {"read": 8}
+    assert output.numbers["read"] == 8
+    assert {error_type.fits for error_type in types} == {None}  # its words need not be those of the phrases
     assert {error_type.description for error_type in types} == {"sums go wrong", "quotients go wrong"}
     assert types[0].name == "Sums"
     assert types[1].name != "Sums"

@@ -198,7 +198,7 @@ def test_a_type_is_fixed_persistent_or_new_by_the_last_round() -> None:
     table = {row["id"]: (row["mined"], row["status"]) for row in collect(found)["error_types"]}
     assert table == {"a": ([5, 0, 0], "fixed"), "b": ([3, 1, 2], "persistent"), "c": ([0, 0, 4], "new")}
     once = collect(results(rounds=[[kind("a", 5)]]))["error_types"]
-    assert [(row["mined"], row["status"]) for row in once] == [([5], "new")]
+    assert [(row["mined"], row["status"]) for row in once] == [([5], None)]
     assert collect(results())["error_types"] == []
 
 
