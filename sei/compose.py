@@ -19,7 +19,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +296,32 @@ def _option(group: str, name: str) -> Path:
         if path.is_file():
             return path
     raise UserError(f"{group}={name}: there is no such option")
+
+
+# The defaults, for those who say what a run changed
+
+
+def default_choices() -> dict[str, str | None]:
+    """The option that each group has unless another one is chosen; without groups that follow from others."""
+    listed = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    pairs = [pair for entry in listed if isinstance(entry, dict) for pair in entry.items()]
+    return {name: option for name, option in pairs if name in (*FIXED, *CHOSEN, "experiment", "ablation")}
+
+
+def options_alone(choices: Mapping[str, str]) -> dict[str, Any]:
+    """What is composed of these options, by group, and nothing else; interpolations stay as they are.
+
+    Raises UserError where an option is not to be found any more.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    words = [f"{group}={option}" for group, option in choices.items()]
+    started = GlobalHydra.instance().is_initialized()
+    try:
+        with contextlib.nullcontext() if started else initialize_config_dir(str(CONF), version_base="1.3"):
+            values = OmegaConf.to_container(compose("config", words), resolve=False)
+    except HydraException as error:
+        raise UserError(f"{' '.join(words)}: {error}") from error
+    assert isinstance(values, dict)
+    return {str(name): value for name, value in values.items()}

@@ -129,7 +129,7 @@ def assign(diagnoses: Sequence[Diagnosis], types: Sequence[ErrorType], embedder:
         return {}
     centroids = np.asarray([error_type.centroid for error_type in types])
     similarities = embedder.embed([phrase.text for phrase in phrases]) @ centroids.T  # [phrases, types]
-    known = {_key(text): index for index, error_type in enumerate(types) for text in error_type.keyphrases}
+    known = {phrase_key(text): index for index, error_type in enumerate(types) for text in error_type.keyphrases}
     best: dict[str, tuple[float, int]] = {}
     for phrase, row in zip(phrases, similarities, strict=True):
         index = known.get(phrase.key, int(row.argmax()))
@@ -141,13 +141,13 @@ def assign(diagnoses: Sequence[Diagnosis], types: Sequence[ErrorType], embedder:
     return {mistake_id: types[best[mistake_id][1]].id for mistake_id in order if mistake_id in best}
 
 
-def _key(text: str) -> str:
+def phrase_key(text: str) -> str:
     """Phrases that differ in case, spacing or a final stop are one phrase."""
     return " ".join(text.casefold().split()).rstrip(".!;:, ")
 
 
 def _keys(diagnosis: Diagnosis) -> dict[str, str]:
-    return {_key(text): " ".join(text.split()) for text in diagnosis.keyphrases if _key(text)}
+    return {phrase_key(text): " ".join(text.split()) for text in diagnosis.keyphrases if phrase_key(text)}
 
 
 def _unique_phrases(diagnoses: Sequence[Diagnosis]) -> list[_Phrase]:
@@ -297,7 +297,7 @@ def _identified(
     """The drafts with id, name and status of the earlier type each one matches; new names kept distinct."""
     earlier = list({error_type.id: error_type for error_type in previous}.values())  # the latest form of each type
     matches = _match(drafts, earlier)
-    taken = {_key(earlier[j].name) for j in matches.values()}
+    taken = {phrase_key(earlier[j].name) for j in matches.values()}
     spoken = [Spoken.make({text: mistakes_of[text] for text in draft.keyphrases}) for draft in drafts]
     identified = []
     for index, draft in enumerate(drafts):
@@ -309,8 +309,8 @@ def _identified(
         else:
             own = [draft.name] if named else name_candidates(index, spoken)
             candidates = (*own, *draft.medoids, *draft.keyphrases)
-            name = next((text for text in candidates if _key(text) not in taken), f"{candidates[0]} ({index + 1})")
-            taken.add(_key(name))
+            name = next((text for text in candidates if phrase_key(text) not in taken), f"{candidates[0]} ({index + 1})")
+            taken.add(phrase_key(name))
             draft = dataclasses.replace(draft, name=name, status="new")
         share = None if named else _rounded(fits(draft.name, spoken[index]))
         identified.append(dataclasses.replace(draft, fits=share))
@@ -332,9 +332,9 @@ def _match(drafts: Sequence[ErrorType], earlier: Sequence[ErrorType]) -> dict[in
     nearest_sibling = siblings.max(axis=1)  # [earlier]
     shared = np.zeros_like(cosine)  # overlap coefficient of the phrases
     for i, draft in enumerate(drafts):
-        own = {_key(text) for text in draft.keyphrases}
+        own = {phrase_key(text) for text in draft.keyphrases}
         for j, other in enumerate(earlier):
-            theirs = {_key(text) for text in other.keyphrases}
+            theirs = {phrase_key(text) for text in other.keyphrases}
             shared[i, j] = len(own & theirs) / min(len(own), len(theirs))
     same = (1 - cosine <= _SAME_DISTANCE * (1 - nearest_sibling)) | (shared >= _SAME_PHRASES)
     # A pair below both thresholds must not win a place in the assignment that one above them could have.

@@ -2,9 +2,9 @@
 
 Place in the flow: `stages.cluster` names each new type here, unless a teacher did. A name fits a keyphrase that has all its
 telling words, those that tell one error from another. Candidates are the type's keyphrases, and the words that two of them
-share ("multiplication of ... numbers miscalculated"). The best one fits the most of the type's mistakes and the least of the other types': "subtraction of three-digit
-numbers miscalculated" would say something false of a type that holds additions of three-digit numbers too, and "numbers
-miscalculated" nothing.
+share ("multiplication of ... numbers miscalculated"). The best one fits the most of the type's mistakes and the least of the
+other types': "subtraction of three-digit numbers miscalculated" would say something false of a type that holds additions of
+three-digit numbers too, and "numbers miscalculated" nothing.
 
 Example::
 
@@ -107,8 +107,8 @@ def _stem(word: str) -> str:
 def _common(one: str, other: str) -> str:
     """The words that both have, in their order, with a gap where they differ; "" where that says nothing."""
     left, right = one.split(), other.split()
-    keys = [[_stem(" ".join(split_words(word.casefold()))) for word in side] for side in (left, right)]
-    blocks = SequenceMatcher(None, *keys, autojunk=False).get_matching_blocks()
+    keys, others = ([_stem(" ".join(split_words(word.casefold()))) for word in side] for side in (left, right))
+    blocks = SequenceMatcher(None, keys, others, autojunk=False).get_matching_blocks()
     runs = [left[block.a : block.a + block.size] for block in blocks if block.size]
     while runs and (not runs[0] or runs[0][0].casefold() in _LOOSE):
         runs = [runs[0][1:], *runs[1:]] if runs[0] else runs[1:]
