@@ -41,6 +41,8 @@ def main(composed: DictConfig) -> float | None:
 
     job = HydraConfig.get()
     overrides, folder = list(job.overrides.task), Path(job.runtime.output_dir)
+    in_sweep = job.mode is RunMode.MULTIRUN
+    show_page = in_sweep and not composed.dry_run
     try:
         try:
             left_out = keys_to_leave_out(composed, overrides, recipes_of_sweep(job))
@@ -48,15 +50,28 @@ def main(composed: DictConfig) -> float | None:
         except UserError as error:
             record_failure(folder, error)
             raise
-        return run(config, folder, without(overrides, left_out))
+        return run(config, folder, without(overrides, left_out), in_sweep=in_sweep)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        if job.mode is RunMode.MULTIRUN:
+        if in_sweep:
             raise  # marks this job as failed; the other jobs of the sweep go on
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print(str(stop) or "Interrupted. Run the same command to resume.", file=sys.stderr)
+        show_page = False  # who interrupts a sweep does not wait for its page
         sys.exit(128 + (stop.number if isinstance(stop, Ended) else signal.SIGINT))
+    finally:
+        if show_page:
+            show_sweep(Path(job.sweep.dir))
+
+
+def show_sweep(folder: Path) -> None:
+    """Write the sweep's page anew, now that one more of its jobs has ended."""
+    from sei.compare import update_page
+    from sei.tracking.page.run import try_to_write
+
+    if page := try_to_write(lambda: update_page(folder), print):
+        print(f"sweep: {page}")
 
 
 def recipes_of_sweep(job: Any) -> list[str]:

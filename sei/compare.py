@@ -5,7 +5,8 @@ groups runs by recipe and by whatever other override differs, and prints per gro
 and after with an interval over seeds (and the paper's figure, where the runs' `expected` has one), then the paired tests
 on the same test items: McNemar within each pair of equal seeds, and a bootstrap over items and seeds. Several recipes are
 tested each against each; variants of one recipe, such as an ablation's, each against the first label, which is the plain
-recipe if it was run; with `--baseline`, each group against that one. Writes `compare.csv` and `compare.png` into the first path.
+recipe if it was run; with `--baseline`, each group against that one. Writes `compare.csv`, `compare.png` and, for one
+folder, the page `report.html` into the first path.
 On a terminal it prints tables; elsewhere standard output is exactly `compare.csv`, and remarks go to standard error.
 
 Example::
@@ -36,6 +37,8 @@ from sei.run_files import read_checked, read_object, understood
 from sei.stages.evaluate import score
 from sei.statistics import Interval, mcnemar, mean_interval, paired_bootstrap, shares_interval
 from sei.terminal import Terminal
+from sei.tracking.page.run import try_to_write
+from sei.tracking.page.sweep import write_sweep_page
 
 # Overrides that do not make two runs different experiments: the two that are compared over, and those that only say where
 # and how to run, or which figures to compare with.
@@ -128,14 +131,15 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     return [_read_run(folder) for folder in sorted(folders)]
 
 
-def compare(runs: Sequence[Run], baseline: str | None = None) -> Comparison:
-    """Accuracies and paired tests, against `baseline` (a group's label) where given.
+def compare(runs: Sequence[Run], baseline: str | None = None, *, tests: bool = True) -> Comparison:
+    """Accuracies and paired tests, against `baseline` (a group's label) where given; `tests=False` leaves these out.
 
     Raises UserError where runs answered different test items, and for a baseline that is not a group.
     """
     remarks: list[str] = []
     groups = _grouped([run for run in runs if run.error is None], remarks)
-    rows = [*_accuracy_rows(groups), *_share_rows(groups), *_paired_rows(groups, _pairs(groups, baseline))]
+    rows = [*_accuracy_rows(groups), *_share_rows(groups)]
+    rows += _paired_rows(groups, _pairs(groups, baseline)) if tests else []
     rows += [Row("failed", recipe=run.recipe, seeds=str(run.seed), remark=run.error) for run in runs if run.error]
     remarks += _remarks(groups, rows)
     return Comparison(groups, rows, remarks)
@@ -247,15 +251,70 @@ def plot(comparison: Comparison, path: Path) -> None:
     pyplot.close(figure)
 
 
+def update_page(sweep: Path) -> Path:
+    """The sweep's page when one of its jobs has ended: without paired tests, which take seconds each. Returns its path."""
+
+    def figures() -> dict[str, Any]:
+        runs = find_runs([sweep])
+        try:
+            return _for_page(runs, compare(runs, tests=False))
+        except UserError as error:  # runs that cannot be compared are listed all the same
+            return _for_page(runs, Comparison({}, [], [str(error)]))
+
+    return write_sweep_page(sweep, figures)
+
+
+def _for_page(runs: Sequence[Run], comparison: Comparison) -> dict[str, Any]:
+    """What the sweep's page shows: see `tracking.page.sweep`."""
+    of_kind = {kind: [row for row in comparison.rows if row.kind == kind] for kind in ("accuracy", "share", "paired")}
+    label_of = {run.folder: label for label, group in comparison.groups.items() for run in group}
+
+    def figure(row: Row, **more: Any) -> dict[str, Any]:
+        low, high = (None if end is None or math.isnan(end) else end for end in (row.low, row.high))
+        return {"label": row.recipe, "accuracy": row.after, "low": low, "high": high, **more}
+
+    def seeds(row: Row) -> list[dict[str, Any]]:
+        scores = [(run.seed, run.after.get(row.eval_set)) for run in comparison.groups[row.recipe]]
+        return [{"seed": seed, "accuracy": _accuracy(own) if own else None} for seed, own in scores]
+
+    sets = [
+        {
+            "name": name,
+            "items": rows[0].items,
+            "paper": any(row.paper is not None for row in rows),
+            "rows": [
+                figure(row, seeds=seeds(row), before=row.before, paper=row.paper, tokens=row.tokens_trained)
+                for row in rows
+            ],
+        }
+        for name, rows in _by_set(of_kind["accuracy"])
+    ]
+    keys = ("recipe", "against", "difference", "low", "high", "p")
+    return {
+        "jobs": [
+            {"run": run.folder, "label": label_of.get(run.folder, run.recipe), "seed": run.seed, "error": run.error}
+            for run in runs
+        ],
+        "sets": sets,
+        "shares": [figure(row, what=row.remark, set=row.eval_set) for row in of_kind["share"]],
+        "tests": [
+            {"set": row.eval_set, "seeds": len(row.seeds.split()), **{key: getattr(row, key) for key in keys}}
+            for row in of_kind["paired"]
+        ],
+        "remarks": comparison.remarks,
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command: tables (or CSV) to standard output, compare.csv and compare.png in the first path."""
+    """The command: tables (or CSV) to standard output; compare.csv, compare.png and report.html in the first path."""
     parser = argparse.ArgumentParser(prog="python -m sei.compare", description="Compare recipes over seeds.")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="run folders, or folders that hold them")
     parser.add_argument("--baseline", metavar="LABEL", help="test each group against this one, named as in the tables")
     options = parser.parse_args(arguments)
     paths: list[Path] = options.paths
     try:
-        comparison = compare(find_runs(paths), options.baseline)
+        runs = find_runs(paths)
+        comparison = compare(runs, options.baseline)
         text = io.StringIO()
         write_csv(comparison.rows, text)
         try:
@@ -270,12 +329,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if any(row.kind == "accuracy" for row in comparison.rows):
         plot(comparison, paths[0] / "compare.png")
         written += " and compare.png"
+    # A run's own page is not written over, nor does a page stand above runs that are not below it.
+    sweep = len(paths) == 1 and not (paths[0] / "status.json").exists()
+    if sweep and try_to_write(lambda: write_sweep_page(paths[0], lambda: _for_page(runs, comparison)), _remark):
+        written = f"{written.replace(' and', ',')} and report.html"
     if sys.stdout.isatty():
         show(comparison, Terminal())
     else:
         sys.stdout.write(text.getvalue())
     for remark in (*comparison.remarks, f"wrote {written} to {paths[0]}"):
-        print(printable(remark), file=sys.stderr)
+        _remark(remark)
+
+
+def _remark(text: str) -> None:
+    print(printable(text), file=sys.stderr)
 
 
 def _read_run(folder: Path) -> Run:

@@ -1,7 +1,7 @@
 """One run, from its configuration to its report.
 
 Place in the flow: `train.py` calls `run`; it refuses what this machine cannot do, opens workspace and tracker, runs the recipe
-and writes `results.json`. `status.json` says running, done or failed, and why.
+and writes `results.json`. `status.json` says running, done or failed, and why; `report.html` shows what there is to see.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import signal
 import threading
 import traceback
@@ -27,15 +28,16 @@ from sei.plan import check_machine, plan
 from sei.terminal import Terminal
 from sei.tracking import report
 from sei.tracking.display import Display
+from sei.tracking.page.run import try_to_write, write_run_page
 from sei.tracking.tracker import Tracker
 from sei.workspace import Workspace, write_json
 
 
-def run(config: Config, folder: Path, overrides: Sequence[str]) -> float | None:
+def run(config: Config, folder: Path, overrides: Sequence[str], *, in_sweep: bool = False) -> float | None:
     """Run one job in `folder`. Returns validation accuracy after training, None where nothing was trained.
 
     `overrides` are the words of the command line that this job differs by, for the record. Raises UserError for what the
-    user can mend.
+    user can mend. The last lines name the page and, outside a sweep, the next command to try.
     """
     display = Display()
     if config.left_out:
@@ -52,9 +54,25 @@ def run(config: Config, folder: Path, overrides: Sequence[str]) -> float | None:
             workspace.write("status.json", {"status": "done"})
         except BaseException as error:
             record_failure(folder, error)
+            if isinstance(error, Exception):  # who interrupts a run does not wait for its page
+                _write_page(folder, display)
             raise
+        _write_page(folder, display)
+    if config.trainer.enabled and not in_sweep:
+        display.note(f"next, the same over seeds: {_over_seeds(overrides)}")
     validation = figures["validation"]
     return validation["accuracy"] if validation else None
+
+
+def _write_page(folder: Path, display: Display) -> None:
+    if page := try_to_write(lambda: write_run_page(folder), display.note):
+        display.note(f"report: {page}")
+
+
+def _over_seeds(overrides: Sequence[str]) -> str:
+    """The sweep that tells this job's effect from chance."""
+    words = [word for word in overrides if not word.startswith("seed=")]
+    return f"{shlex.join(['python', 'train.py', '-m', *words])} seed=0,1,2"
 
 
 def record_failure(folder: Path, error: BaseException) -> None:
@@ -128,6 +146,8 @@ def _run(
             if said:
                 display.note(f"Precision: {', '.join(said)}")
             results = config.recipe.run(lab)
+            asked = {problem.id: problem for name in results.before for problem in lab.test(name)}
+            workspace.write_records("test_problems.jsonl", list(asked.values()))
         figures = report.collect(config, results, workspace.done, overrides, precisions)
         written = (
             ("outcomes_before", results.before),

@@ -60,6 +60,8 @@ ALLOWED: dict[str, set[str]] = {
         "llm",
         "data",
     },
+    "run_files": {"errors", "records"},
+    "ledger": {"errors", "terminal", "run_files", "llm", "teacher"},
     "target": {"errors", "values", "records", "answers", "reading", "steps", "templates", "prompts", "llm", "data"},
     "training": {"errors", "values", "records", "workspace", "target"},
     # Stages, and what is said of them.
@@ -85,7 +87,23 @@ ALLOWED: dict[str, set[str]] = {
     # The configuration, and what works with it: a run from its options to its report.
     "config": {"errors", "values", "schema", "data", "clustering", "teacher", "target", "training"},
     "compose": {"errors", "schema", "llm", "config"},
-    "tracking": {"terminal", "records", "statistics", "workspace", "target", "stages", "results", "config", "errors"},
+    "tracking": {
+        "errors",
+        "terminal",
+        "ledger",
+        "records",
+        "answers",
+        "reading",
+        "steps",
+        "stage",
+        "statistics",
+        "workspace",
+        "target",
+        "stages",
+        "results",
+        "config",
+        "compose",
+    },
     "lab": {
         "records",
         "answers",
@@ -118,10 +136,8 @@ ALLOWED: dict[str, set[str]] = {
     "plan": {"errors", "workspace", "llm", "target", "config", "tracking", "lab", "recipes"},
     "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "plan"},
     # Commands.
-    "run_files": {"errors", "records"},
-    "ledger": {"errors", "terminal", "run_files", "llm", "teacher"},
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
-    "compare": {"errors", "terminal", "run_files", "records", "statistics", "stages"},
+    "compare": {"errors", "terminal", "run_files", "records", "statistics", "stages", "tracking"},
     "calibrate": {
         "errors",
         "records",

@@ -309,7 +309,9 @@ def _identified(
         else:
             own = [draft.name] if named else name_candidates(index, spoken)
             candidates = (*own, *draft.medoids, *draft.keyphrases)
-            name = next((text for text in candidates if phrase_key(text) not in taken), f"{candidates[0]} ({index + 1})")
+            name = next(
+                (text for text in candidates if phrase_key(text) not in taken), f"{candidates[0]} ({index + 1})"
+            )
             taken.add(phrase_key(name))
             draft = dataclasses.replace(draft, name=name, status="new")
         share = None if named else _rounded(fits(draft.name, spoken[index]))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import shlex
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -181,5 +180,3 @@ def _text(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower().replace("none", "null")
     return str(value)
-
-

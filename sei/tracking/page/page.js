@@ -5,6 +5,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const number = (value) => value.toLocaleString("en");
 const percent = (value) => (100 * value).toFixed(0) + " %";
+const distinct = (list) => [...new Set(list)].filter((value) => value !== undefined && value !== null && value !== "");
 const plain = (name) => String(name).replaceAll("_", " ");
 
 function put(parent, children) {
@@ -62,16 +63,16 @@ const sizes = (type) => type.rounds.map((round) => round.size);
 const mined = (type) => ROUNDS.map((round) => (type.rounds.find((one) => one.round === round) || { size: 0 }).size);
 const ROUNDS = [...new Set((data.types || []).flatMap((type) => type.rounds.map((round) => round.round)))].sort((a, b) => a - b);
 const SETS = data.headline ? data.headline.sets.map((set) => set.name) : [];
+const STAGES = distinct((records.mistakes || []).map((mistake) => mistake.stage)).length;
 const TRAINED = (records.items || []).some((item) => item.after);
 
 // ---- The kinds of records: what a list shows, filters and searches
 
-const distinct = (list) => [...new Set(list)].filter((value) => value !== undefined && value !== null && value !== "");
 const typeOptions = () => data.types.map((type) => [String(type.number), type.number + " · " + type.name]);
 const KINDS = {
   types: {
     title: (type) => [h("span.rank", {}, type.number), type.name],
-    meta: (type) => [mined(type).join(" → ") + " mistakes", type.fits === null ? "" : "name fits " + percent(type.fits), type.status || ""],
+    meta: (type) => [mined(type).join(" → ") + " mistakes", "cohesion " + type.rounds[0].cohesion.toFixed(2), type.fits === null ? "" : "name fits " + percent(type.fits), type.status || ""],
     text: (type) => [type.name, ...type.rounds.flatMap((round) => round.phrases.map((phrase) => phrase[0]))],
     filters: { status: [(type) => type.status, () => distinct(data.types.map((type) => type.status))] },
     show: showType,
@@ -272,7 +273,7 @@ function steps(list, wrong, first = 1, name = "") {
 function showMistake(mistake) {
   const { diagnosis, correction, traces } = mistake;
   return [
-    facts(mistake.types.map(typeChip), chip(plain(mistake.stage)), chip(mistake.model), mistake.family ? chip(plain(mistake.family)) : null, mistake.level ? chip("level " + mistake.level) : null, chip(mistake.id)),
+    facts(mistake.types.map(typeChip), STAGES > 1 ? chip(plain(mistake.stage)) : null, chip(mistake.model), mistake.family ? chip(plain(mistake.family)) : null, mistake.level ? chip("level " + mistake.level) : null, chip(mistake.id)),
     question(mistake.question),
     h("div.sides", {},
       side("The target's solution", steps(mistake.steps, mistake.wrong), h("p.last.text", {}, "Answer: " + (mistake.answer || "none"))),
@@ -315,9 +316,10 @@ function showRow(row) {
 
 // ---- One error type
 
-function table(head, body, numeric = true) {
-  return h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, head.map((cell, place) => h(place && numeric ? "th.number" : "th", {}, cell)))),
-    h("tbody", {}, body.map((cells) => h("tr", {}, cells.map((cell, place) => h(place && numeric ? "td.number" : "td", {}, cell)))))));
+function table(head, body, { numeric = true, stacked = "" } = {}) {
+  const cell = (inside, place) => (place ? h(numeric ? "td.number" : "td", { "data-label": head[place] || null }, inside) : h("th", { scope: "row" }, inside));
+  return h("div.scroll", {}, h("table" + stacked, {}, h("thead", {}, h("tr", {}, head.map((name, place) => h(place && numeric ? "th.number" : "th", {}, name)))),
+    h("tbody", {}, body.map((cells) => h("tr", {}, cells.map(cell))))));
 }
 function turned(type) {
   const found = { fixed: [], broken: [], "still wrong": [] };
@@ -373,61 +375,72 @@ function overview() {
 function typeCard() {
   const largest = Math.max(...data.types.flatMap(sizes));
   const head = ["error type", ROUNDS.length > 1 ? "mistakes by round" : "mistakes", ...SETS.map(plain), ...(ROUNDS.length > 1 ? ["status"] : [])];
-  const bar = (type) => s("svg", { width: 60, height: 10, "aria-hidden": "true" }, s("rect.bar", { width: Math.max(1, 60 * mined(type)[0] / largest), height: 10, rx: 2 }));
+  const bar = (type) => s("svg.bar", { width: 60, height: 10, "aria-hidden": "true" }, s("rect.bar", { width: Math.max(1, 60 * mined(type)[0] / largest), height: 10, rx: 2 }));
   const row = (type) => {
     const tests = SETS.map((set) => {
       const [was, is] = ["before", "after"].map((when) => testCount(type, set, when));
       return TRAINED ? h("span" + (is < was ? ".good" : is > was ? ".bad" : ""), {}, was + " → " + is) : number(was);
     });
-    return [[h("span.rank", {}, type.number), link("type/" + type.number, type.name)], [mined(type).join(" → "), " ", bar(type)], ...tests, ...(ROUNDS.length > 1 ? [type.status || ""] : [])];
+    return [[h("span.rank", {}, type.number), link("type/" + type.number, type.name)], [mined(type).join(" → ") + " ", bar(type)], ...tests, ...(ROUNDS.length > 1 ? [type.status || ""] : [])];
   };
   const shown = data.types.slice(0, 12);
-  return h("div.card.wide", {}, h("h2", {}, "Error types: mistakes on training problems" + (SETS.length ? ", and on test problems before → after" : "")), table(head, shown.map(row)),
+  return h("div.card.wide", {}, h("h2", {}, "Error types: mistakes on training problems" + (SETS.length ? ", and on test problems before → after" : "")), table(head, shown.map(row), { stacked: ".stack.two" }),
     data.types.length > shown.length ? h("p", {}, link("types", "All " + number(data.types.length) + " error types")) : null);
 }
 
 const hue = (n) => "hsl(" + Math.round((n - 1) * 137.5 + 215) % 360 + " 60% 52%)";
 function mapCard() {
-  const card = h("div.card");
-  const draw = (round) => card.replaceChildren(
-    h("h2", {}, "Map of the keyphrases"),
-    ROUNDS.length > 1 ? h("label", {}, "Round ", h("select", { onchange: (event) => draw(Number(event.target.value)) }, ROUNDS.map((one) => h("option", { value: one, selected: one === round }, one)))) : null,
-    drawMap(round), h("p.soft", {}, "A dot is a keyphrase, its area the mistakes that have it; near dots mean alike (two principal components of the embeddings). Rings are error types: the closer to its name, the more alike (cohesion)."));
-  draw(ROUNDS[0]);
-  return card.isConnected || data.types.some((type) => type.rounds.some((round) => round.phrases.some((phrase) => phrase[2] !== null))) ? card : null;
+  if (!data.types.some((type) => type.rounds.some((round) => round.phrases.some((phrase) => phrase[2] !== null)))) return null;
+  const place = h("div");
+  let round = ROUNDS[0], width = 0;
+  const draw = () => place.replaceChildren(drawMap(round, width));
+  new ResizeObserver(() => { if (place.clientWidth !== width) { width = place.clientWidth; draw(); } }).observe(place);
+  const choose = h("select", { "aria-label": "Round", onchange: (event) => { round = Number(event.target.value); draw(); } }, ROUNDS.map((one) => h("option", { value: one }, "round " + one)));
+  return h("div.card", {}, h("h2", {}, "Map of the keyphrases"), ROUNDS.length > 1 ? choose : null, place,
+    h("p.soft", {}, "A dot is a keyphrase, its size the mistakes that have it; near dots are alike (first two principal components of the embeddings). A ring is an error type, in the middle of its dots: the thicker, the more alike they are (cohesion)."));
 }
-function drawMap(round) {
-  const WIDTH = 760, SPAN = 520, MARGIN = 40;
+// Where the name of a ring may stand without covering another name or ring: beside it, above, below; else its number alone.
+function placeLabel(full, short, cx, cy, width, height, taken) {
+  const free = (box) => box[0] > 1 && box[1] > 1 && box[2] < width - 1 && box[3] < height - 1 && taken.every((other) => box[0] > other[2] || box[2] < other[0] || box[1] > other[3] || box[3] < other[1]);
+  for (const text of [full, short]) {
+    for (const dy of [4, 19, -12, 34, -27]) {
+      for (const left of [cx + 12, cx - 12 - 6.9 * text.length]) {
+        const box = [left, cy + dy - 11, left + 6.9 * text.length, cy + dy + 3];
+        if (!free(box)) continue;
+        taken.push(box);
+        return s("text", { x: left < cx ? cx - 12 : cx + 12, y: cy + dy, "text-anchor": left < cx ? "end" : "start" }, text);
+      }
+    }
+  }
+  return null;
+}
+function drawMap(round, width) {
+  const height = Math.max(260, Math.round(width * 0.62)), margin = 26;
   const types = data.types.map((type) => [type, type.rounds.find((one) => one.round === round)]).filter((entry) => entry[1] && entry[1].phrases.some((phrase) => phrase[2] !== null));
   const points = types.flatMap((entry) => entry[1].phrases);
-  const range = (axis) => [Math.min(...points.map((p) => p[axis])), Math.max(...points.map((p) => p[axis]))];
-  const scale = (axis, length) => { const [low, high] = range(axis); return (value) => MARGIN + (length - 2 * MARGIN) * (high > low ? (value - low) / (high - low) : 0.5); };
-  const x = scale(2, WIDTH), y = scale(3, SPAN);
-  const area = (count) => Math.min(26, 2.5 + 1.7 * Math.sqrt(Math.max(1, count)));
-  const taken = [];
-  const free = (box) => taken.every((other) => box[0] > other[2] || box[2] < other[0] || box[1] > other[3] || box[3] < other[1]);
+  const scale = (axis, length) => {
+    const low = points.reduce((least, phrase) => Math.min(least, phrase[axis]), Infinity);
+    const high = points.reduce((most, phrase) => Math.max(most, phrase[axis]), -Infinity);
+    return (value) => margin + (length - 2 * margin) * (high > low ? (value - low) / (high - low) : 0.5);
+  };
+  const x = scale(2, width), y = scale(3, height);
+  const area = (count) => Math.min(24, 2.5 + 1.4 * Math.sqrt(Math.max(1, count)));
   const dots = types.map(([type, own]) => s("g", { fill: hue(type.number) }, own.phrases.map((phrase) => s("circle.phrase", { cx: x(phrase[2]), cy: y(phrase[3]), r: area(phrase[1]) }, s("title", {}, phrase[0] + " (" + phrase[1] + ")")))));
-  const labels = types.map(([type, own]) => {
+  const rings = types.map(([type, own]) => {
     const total = own.phrases.reduce((sum, phrase) => sum + Math.max(1, phrase[1]), 0);
-    const at = (axis) => own.phrases.reduce((sum, phrase) => sum + phrase[axis] * Math.max(1, phrase[1]), 0) / total;
-    const [cx, cy] = [x(at(2)), y(at(3))];
-    const name = type.name.length > 34 ? type.name.slice(0, 33) + "…" : type.name;
-    const full = type.number + " " + name, width = 6.6 * full.length;
-    const flip = cx + 12 + width > WIDTH;
-    let shown = null;
-    for (const [dy, text] of [[4, full], [18, full], [-12, full], [32, full], [-26, full], [4, String(type.number)], [18, String(type.number)]]) {
-      const long = 6.6 * text.length, left = flip ? cx - 11 - long : cx + 11;
-      const box = [left, cy + dy - 11, left + long, cy + dy + 3];
-      if (box[0] < 2 || box[1] < 2 || box[3] > SPAN - 2 || !free(box)) continue;
-      taken.push(box);
-      shown = s("text", { x: flip ? cx - 11 : cx + 11, y: cy + dy, "text-anchor": flip ? "end" : "start" }, text);
-      break;
-    }
-    const said = type.name + ": " + own.size + " mistakes, cohesion " + own.cohesion.toFixed(2);
-    return s("a", { href: "#type/" + type.number, "aria-label": "Error type " + type.number + ", " + said },
-      s("circle", { cx, cy, r: 7, fill: "none", stroke: hue(type.number), "stroke-width": 2.5 }, s("title", {}, said)), shown);
+    const middle = (axis) => own.phrases.reduce((sum, phrase) => sum + phrase[axis] * Math.max(1, phrase[1]), 0) / total;
+    return { type, own, cx: x(middle(2)), cy: y(middle(3)) };
   });
-  return s("svg.map", { viewBox: "0 0 " + WIDTH + " " + SPAN, role: "group", "aria-label": "Map of the keyphrases" }, dots, labels);
+  const taken = rings.map(({ cx, cy }) => [cx - 8, cy - 8, cx + 8, cy + 8]);
+  const named = rings.map(({ type, own, cx, cy }) => {
+    const most = width < 500 ? 0 : 34;
+    const name = !most ? "" : type.name.length > most ? " " + type.name.slice(0, most - 1) + "…" : " " + type.name;
+    const said = type.name + ": " + number(own.size) + " mistakes, cohesion " + own.cohesion.toFixed(2);
+    return s("a", { href: "#type/" + type.number, "aria-label": "Error type " + type.number + ", " + said },
+      s("circle", { cx, cy, r: 7, fill: "none", stroke: hue(type.number), "stroke-width": (1 + 3 * Math.max(0, own.cohesion)).toFixed(1) }, s("title", {}, said)),
+      placeLabel(type.number + name, String(type.number), cx, cy, width, height, taken));
+  });
+  return s("svg.map", { viewBox: "0 0 " + width + " " + height, width, height, role: "group", "aria-label": "Map of the keyphrases" }, dots, named);
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -468,9 +481,9 @@ function flow() {
     return h("details", {}, h("summary", {}, text), samples.map((sample) => h("div", {}, sample.detail ? h("p.text", {}, sample.detail) : null, sample.raw ? block(sample.raw) : null, h("p.soft", {}, byId.has(sample.source) ? link("item/" + encodeURIComponent(sample.source), sample.source) : sample.source))));
   };
   const row = (stage) => h("tr", {}, h("th", { scope: "row" }, stage.name), h("td.flowbar", {}, bar(stage)), h("td.number", {}, number(stage.received)), h("td.number", {}, number(stage.passed), stage.records === stage.passed ? null : h("small", {}, number(stage.records) + " records")),
-    h("td", {}, Object.entries(stage.rejected).map((entry) => reason(stage, entry))), h("td.number", {}, stage.seconds.toFixed(1) + " s", stage.cached ? h("small", {}, "cached") : null));
+    h("td.reasons", {}, Object.entries(stage.rejected).map((entry) => reason(stage, entry))), h("td.number", {}, stage.seconds.toFixed(1) + " s", stage.cached ? h("small", {}, "cached") : null));
   $("view-flow").append(h("div.card", {}, h("h2", {}, "Every stage accounts for every record"), data.flow.length
-    ? h("div.scroll", {}, h("table.flow", {}, h("thead", {}, h("tr", {}, ["stage", ""].map((cell) => h("th", {}, cell)), ["in", "out"].map((cell) => h("th.number", {}, cell)), h("th", {}, "not passed on"), h("th.number", {}, "time"))), h("tbody", {}, data.flow.map(row))))
+    ? h("div.scroll", {}, h("table.flow", {}, h("thead", {}, h("tr", {}, ["stage", ""].map((cell) => h("th", {}, cell)), ["in", "out"].map((cell) => h("th.number", {}, cell)), h("th.reasons", {}, "not passed on"), h("th.number", {}, "time"))), h("tbody", {}, data.flow.map(row))))
     : h("p.soft", {}, "No stage was finished.")));
 }
 function configuration() {
@@ -480,11 +493,11 @@ function configuration() {
   put($("view-configuration"), [
     data.traceback ? h("div.card", {}, h("h2", {}, "Why it failed"), h("pre.text", {}, data.traceback)) : null,
     h("div.card", {}, h("h2", {}, "Command"), h("pre.text", {}, command), copy, commit ? h("p", {}, "Commit ", h("code", {}, commit)) : null),
-    options.length ? h("div.card", {}, h("h2", {}, "Options"), table(["group", "here", "default"], options.map((option) => [option.group, tone(option), option.same ? "" : option.default]), false)) : null,
+    options.length ? h("div.card", {}, h("h2", {}, "Options"), h("ul.options", {}, options.map((option) => h("li", {}, h("span.soft", {}, option.group), " ", tone(option), option.same ? null : h("small", {}, " (default " + option.default + ")"))))) : null,
     h("div.card", {}, h("h2", {}, "Keys that differ from the defaults of these options"), keys === null ? h("pre.text", {}, data.configuration.overrides.join("\n") || "none")
-      : keys.length ? table(["key", "here", "default"], keys.map((one) => [h("code", {}, one.key), h("span.text", {}, one.value), h("span.text.soft", {}, one.default)]), false) : h("p.soft", {}, "None.")),
-    Object.keys(precision).length ? h("div.card", {}, h("h2", {}, "Precision"), table(["task", "value", "why"], Object.entries(precision).map(([task, choice]) => [plain(task), choice.value, choice.why || ""]), false)) : null,
-    Object.keys(versions).length ? h("div.card", {}, h("h2", {}, "Versions"), table(["package", "version"], Object.entries(versions), false)) : null,
+      : keys.length ? table(["key", "here", "default"], keys.map((one) => [h("code", {}, one.key), h("span.text", {}, one.value), h("span.text.soft", {}, one.default)]), { numeric: false }) : h("p.soft", {}, "None.")),
+    Object.keys(precision).length ? h("div.card", {}, h("h2", {}, "Precision"), table(["task", "value", "why"], Object.entries(precision).map(([task, choice]) => [plain(task), choice.value, choice.why || ""]), { numeric: false })) : null,
+    Object.keys(versions).length ? h("div.card", {}, h("h2", {}, "Versions"), table(["package", "version"], Object.entries(versions), { numeric: false })) : null,
     h("div.card", {}, h("details", {}, h("summary", {}, "The whole configuration"), h("pre.text", {}, JSON.stringify(composed, null, 2)))),
   ]);
 }

@@ -1,8 +1,8 @@
 """A page's data becomes one HTML file that needs nothing else.
 
-Place in the flow: `page.run` and `page.sweep` call `write_page`. Style, scripts and the chart library (uPlot, see `uplot.LICENSE`)
-stand in the file, and its Content-Security-Policy allows these and nothing else, by their hashes: whatever text a model or a
-teacher wrote, the browser runs none of it and fetches nothing.
+Place in the flow: `page.run` and `page.sweep` call `write_page`. Style, scripts and the chart library (uPlot, see
+`uplot.LICENSE`) stand in the file, and its Content-Security-Policy allows these and nothing else, by their hashes: whatever
+text a model or a teacher wrote, the browser runs none of it and fetches nothing.
 
 Example::
 

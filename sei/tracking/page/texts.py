@@ -1,7 +1,7 @@
 """The records a reader browses: test items, mistakes, new problems, training rows.
 
-Place in the flow: `page.run` puts them into the page, one list for each kind. Every record has its id and the ids it came from, so
-that the page leads from a test item to its error type, from there to the mistakes and new problems, and on to training rows.
+Place in the flow: `page.run` puts them into the page, one list for each kind. Every record has its id and the ids it came from,
+so that the page leads from a test item to its error type, from there to the mistakes and new problems, and on to training rows.
 Of a kind with more than MOST records the first ones are shown; the page says how many there are.
 
 Example::
@@ -63,7 +63,9 @@ def mistakes(run: RunFolder, types_of: Mapping[str, Sequence[int]]) -> list[Json
             if better:
                 own["correction"] = {key: better[key] for key in ("step", "explanation", "steps", "answer")}
             if row["id"] in traces:
-                own["traces"] = [_part(one, "author", "step", "cause", "correction") for one in traces[row["id"]].values()]
+                own["traces"] = [
+                    _part(one, "author", "step", "cause", "correction") for one in traces[row["id"]].values()
+                ]
             steps = [one["step"] for one in (better, about, *traces.get(row["id"], {}).values()) if one and one["step"]]
             own["wrong"] = steps[0] - 1 if steps else None
     return list(found.values())
@@ -186,7 +188,7 @@ def style_of(run: RunFolder) -> Style:
     """How answers of the training problems are graded, and so how their steps are counted."""
     for stage in run.stages:
         if style := stage.manifest["parameters"].get("style"):
-            return style  # type: ignore[no-any-return]
+            return style
     return "gsm8k"
 
 

@@ -1,7 +1,7 @@
 """The error types of a run: over rounds, before and after training, and as a map of their keyphrases.
 
-Place in the flow: `page.run` puts them into the page. A type has a number, its place in the order in which types appeared, largest
-first; `#type/3` on the page leads to the third. Example::
+Place in the flow: `page.run` puts them into the page. A type has a number, its place in the order in which types appeared,
+largest first; `#type/3` on the page leads to the third. Example::
 
     kinds = types(run)
     kinds[0]["rounds"][0]["phrases"][0]      # ["subtraction of two-digit numbers miscalculated", 41, 0.31, -0.02]
