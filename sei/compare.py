@@ -280,7 +280,7 @@ def _for_page(runs: Sequence[Run], comparison: Comparison) -> dict[str, Any]:
     sets = [
         {
             "name": name,
-            "items": rows[0].items,
+            "size": rows[0].items,
             "paper": any(row.paper is not None for row in rows),
             "rows": [
                 figure(row, seeds=seeds(row), before=row.before, paper=row.paper, tokens=row.tokens_trained)
