@@ -20,6 +20,7 @@ from sei.run import run
 from sei.teacher.symbolic import SymbolicTeacher
 from sei.workspace import stage_folder
 from tests.test_config import composed
+from tests.tracking.run_folder import embedded
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT / "../shared/data"
@@ -100,6 +101,27 @@ def manifest(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
+def assert_page_shows(folder: Path, results: dict[str, Any]) -> None:
+    """The run's page has its items, types, mistakes and rows, joined with what was said of them."""
+    page = embedded(folder / "report.html")
+    assert all(item["question"] and item["after"]["output"] for item in page["records"]["items"])
+    assert len(page["types"]) == len(results["error_types"])
+    assert [stage["name"] for stage in page["flow"]] == list(results["ledger"])
+    assert page["counts"]["items"] == 80
+    assert len(page["curves"]) == sum(
+        name.startswith(("adapter", "student")) and "_" not in name for name in results["ledger"]
+    )
+    assert page["records"]["rows"]
+    for mistake in page["records"]["mistakes"] if "diagnoses" in results["ledger"] else ():
+        assert mistake["diagnosis"] or mistake["traces"]
+    if results["error_types"]:
+        assert all(one["types"] for one in page["records"]["mistakes"])
+        assert all(one["type"] for one in page["records"]["problems"])
+        wrong = [item["before"] for item in page["records"]["items"] if item["before"]["verdict"] == "wrong"]
+        assert all(answer["diagnosis"] for answer in wrong if answer["type"])
+        assert all(phrase[2] is not None for kind in page["types"] for phrase in kind["rounds"][0]["phrases"])
+
+
 @pytest.fixture(scope="module")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache for the recipes of this module: base attempts and evaluations are shared, as in a sweep."""
@@ -115,8 +137,10 @@ def test_every_recipe_runs_from_problems_to_results(
     assert results["recipe"] == recipe
     assert results["status"] == "done" == json.loads((folder / "status.json").read_text())["status"]
     used = results["precision"]["training"]
-    said = capsys.readouterr().out.splitlines()[0]
-    assert said == f"Precision: training {used['value']} (auto: {used['why']}), generation float32"
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"Precision: training {used['value']} (auto: {used['why']}), generation float32"
+    assert said[-2] == f"report: {folder / 'report.html'}"
+    assert said[-1].startswith("next, the same over seeds: python train.py -m ")
     assert set(results["eval"]) == {"in_domain", "out_of_domain"}
     for entry in results["eval"].values():
         for when in ("before", "after"):
@@ -133,6 +157,7 @@ def test_every_recipe_runs_from_problems_to_results(
     assert (folder / "adapter" / "adapter_config.json").is_file()
     assert (folder / "config.yaml").is_file()
     assert len(rows(folder, "outcomes")) == 80
+    assert_page_shows(folder, results)
 
 
 def test_a_training_row_leads_back_to_the_mistake(shared_cache: Path) -> None:
@@ -279,6 +304,10 @@ def test_a_failed_job_of_a_sweep_is_shown_and_the_others_go_on(tmp_path: Path) -
     assert "max_tokens=16" in swept.stderr
     statuses = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/status.json")]
     assert sorted(status["status"] for status in statuses) == ["done", "failed"]
+    page = embedded(tmp_path / "sweep" / "report.html")
+    assert page["counts"] == {"done": 1, "failed": 1}
+    assert all((tmp_path / "sweep" / job["href"]).is_file() for job in page["jobs"])
+    assert not page["tests"]
     compared = subprocess.run(
         [sys.executable, "-m", "sei.compare", str(tmp_path / "sweep")], cwd=ROOT, capture_output=True, text=True
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -153,3 +154,10 @@ def _synthetic(n: int, parent: str) -> Synthetic:
 def _row(made: Synthetic) -> Example:
     number = made.id.partition("-")[2]
     return Example(f"example-{number}", f"Q{number}", f"A{number}", "synthetic", (made.id, *made.parents))
+
+
+def embedded(page: Path) -> dict[str, Any]:
+    """The data in a page, as a browser finds it."""
+    (text,) = re.findall(r'<script id="data" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL)
+    found: dict[str, Any] = json.loads(text)
+    return found

@@ -21,7 +21,7 @@ from sei.tracking.page.sweep import write_sweep_page
 from sei.workspace import write_json
 from tests.test_config import raw
 from tests.tracking.browser import Browser, chromium
-from tests.tracking.run_folder import HOSTILE, make_run, put_stage
+from tests.tracking.run_folder import HOSTILE, embedded, make_run, put_stage
 
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
 
@@ -48,13 +48,6 @@ def browser() -> Iterator[Browser]:
         yield one
 
 
-def embedded(page: Path) -> dict[str, Any]:
-    """The data in a page, as a browser finds it."""
-    (text,) = re.findall(r'<script id="data" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL)
-    found: dict[str, Any] = json.loads(text)
-    return found
-
-
 # What the page says
 
 
@@ -66,6 +59,12 @@ def test_headline_counts_what_turned_on_the_same_items(data: dict[str, Any]) -> 
     assert data["headline"]["seconds"] == 1.5 * 8
     assert data["headline"]["dollars"] is None
     assert data["scale"] == {"low": 0.2, "high": 0.8}
+
+
+def test_dollars_are_unknown_where_the_store_is_gone(tmp_path: Path) -> None:
+    write_json(tmp_path / "teacher.json", {"store": str(tmp_path / "gone.sqlite"), "run": "r"})
+    assert run_data(tmp_path)["headline"]["dollars"] == {"used": None}
+    assert "unknown" in write_run_page(tmp_path).read_text()
 
 
 def test_types_by_round_with_their_phrases_and_places(data: dict[str, Any]) -> None:
@@ -155,8 +154,8 @@ def test_what_differs_from_the_defaults(run: Path, tmp_path: Path) -> None:
     write_json(own / "hydra.yaml", {"hydra": {"overrides": {"task": words}, "runtime": {"choices": choices}}})
     found = run_data(tmp_path)["configuration"]
     assert found["keys"] == [
-        {"key": "seed", "value": "4", "default": "0"},
         {"key": "recipe.training.tokens", "value": "77", "default": "300000"},
+        {"key": "seed", "value": "4", "default": "0"},
     ]
     assert [one for one in found["options"] if not one["same"]] == [
         {"group": "recipe", "value": "cot", "default": "sei", "same": False}

@@ -15,7 +15,7 @@ from typing import Any
 from sei.compose import default_choices, options_alone
 from sei.config import CHOSEN, FIXED
 from sei.errors import UserError
-from sei.ledger import read_ledger
+from sei.ledger import RUN_FILE, read_ledger
 from sei.records import Verdict
 from sei.statistics import mcnemar
 from sei.tracking.page.folder import Json, RunFolder
@@ -71,10 +71,12 @@ def _changed(before: Mapping[str, bool], after: Mapping[str, bool]) -> Json:
 
 def _dollars(run: RunFolder) -> Json | None:
     """What the teacher's answers cost, whoever paid for them, and what this run paid. None without an API teacher."""
+    if not (run.path / RUN_FILE).is_file():
+        return None
     try:
         total = read_ledger(run.path).total
-    except UserError:
-        return None
+    except UserError:  # its store was moved or deleted
+        return {"used": None}
     return {"used": total.used_usd, "paid": total.paid_usd, "calls": total.calls}
 
 

@@ -461,7 +461,7 @@ function lossChart(curve, low, top, room) {
   new uPlot({
     width: Math.max(220, Math.floor((room - 16 * (columns - 1)) / columns)), height: 220, legend: { show: false }, cursor: { y: false },
     scales: { x: { time: false }, y: { range: [low, top * 1.05] } },
-    axes: [axis("step"), axis("")],
+    axes: [{ ...axis("step"), incrs: [1, 2, 5].flatMap((digit) => [0, 1, 2, 3, 4, 5].map((power) => digit * 10 ** power)).sort((a, b) => a - b) }, axis("")],
     series: [{}, { label: "loss", stroke: colour("--accent"), width: 1.5, spanGaps: false }],
   }, [curve.loss.map((_, place) => (place + 1) * curve.every), curve.loss], figure);
   const ends = [curve.loss[0], curve.loss[curve.loss.length - 1]].map((value) => (value === null ? "not a number" : value.toFixed(3)));
