@@ -11,6 +11,7 @@ Reads top to bottom; the method is in `sei/recipes/<recipe>.py`. Heavy libraries
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def show_sweep(folder: Path) -> None:
     from sei.tracking.page.run import try_to_write
 
     if page := try_to_write(lambda: update_page(folder), print):
-        print(f"sweep: {page}")
+        print(f"sweep: {page}\nnext, with paired tests: {shlex.join(['python', '-m', 'sei.compare', str(folder)])}")
 
 
 def recipes_of_sweep(job: Any) -> list[str]:

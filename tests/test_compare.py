@@ -334,7 +334,7 @@ def test_command_writes_files_and_prints_csv_off_a_terminal(
     rows = list(csv.DictReader(io.StringIO(printed.out)))
     assert [row["kind"] for row in rows] == ["accuracy", "accuracy", "paired", "mcnemar", "mcnemar"]
     assert rows[2]["difference"] == "0.25"
-    assert "wrote compare.csv and compare.png" in printed.err
+    assert "wrote compare.csv, compare.png and report.html" in printed.err
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -106,6 +106,9 @@ def make_run(run: Path, *, mistakes: int = 4, items: int = 8, rows: int = 4, bad
         "tokens_trained": 12345,
         "eval": {"in_domain": {"before": half, "after": half}},
         "validation": half,
+        "second_pass": {
+            "in_domain": {"n": items, "first": half, "second": half, "right_to_wrong": 1, "wrong_to_right": 2, "p": 1.0}
+        },
         "cached": ["mistakes"],
         "error_types": [{"id": "type-a", "status": "persistent"}, {"id": "type-b", "status": "fixed"}],
         "versions": {"torch": "2.13.0"},

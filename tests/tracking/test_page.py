@@ -251,6 +251,7 @@ def test_every_view_shows_text_and_logs_nothing(browser: Browser, page: Path) ->
 
 @needs_chromium
 def test_deep_links_lead_to_types_records_and_filtered_lists(browser: Browser, page: Path) -> None:
+    browser.said.clear()
     browser.open(page, "#type/1")
     said = browser.text(".detail")
     assert "lost a carry" in said
@@ -263,8 +264,11 @@ def test_deep_links_lead_to_types_records_and_filtered_lists(browser: Browser, p
     assert "problem-t3" in browser.text(".detail .facts")
     browser.open(page, "#items?change=fixed")
     assert browser.text("#view-items [role=status]") == "2 of 8"
+    browser.open(page, "#item/%zz")
     browser.open(page, "#item/nothing")
     assert browser.evaluate("!document.getElementById('view-overview').hidden")
+    assert "Second pass" in browser.text("#view-overview")
+    assert browser.said == []
 
 
 @needs_chromium

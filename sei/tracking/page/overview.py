@@ -39,6 +39,7 @@ def headline(run: RunFolder) -> Json:
     ]
     return {
         "sets": sets,
+        "second": results.get("second_pass", {}),
         "validation": results.get("validation"),
         "tokens": results.get("tokens_trained"),
         "seconds": math.fsum(stage.manifest["seconds"] for stage in run.stages),

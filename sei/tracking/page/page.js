@@ -29,7 +29,10 @@ const s = (name, attributes, ...children) => make("http://www.w3.org/2000/svg", 
 const link = (hash, ...children) => h("a", { href: "#" + hash }, ...children);
 const chip = (text, kind) => h("span.chip" + (kind ? "." + kind : ""), {}, text);
 // Arithmetic annotations such as <<3*4=12>> are part of the text, but not what a reader looks at first.
-const annotated = (text) => String(text || "").split(/(<<[^<>\n]*>>)/).map((part, index) => (index % 2 ? h("span.annotation", {}, part) : part));
+const annotated = (text) =>
+  String(text || "")
+    .split(/(<<[^<>\n]*>>)/)
+    .map((part, index) => (index % 2 ? h("span.annotation", {}, part) : part));
 const block = (text) => h("div.text.block", {}, annotated(text));
 const side = (title, ...children) => h("div.side", {}, h("h3", {}, title), ...children);
 
@@ -54,7 +57,8 @@ function index() {
   for (const type of data.types) byId.set(type.id, ["types", type]);
 }
 const itemKey = (item) => (byId.get(item.id)[1] === item ? item.id : item.set + "/" + item.id);
-const keyOf = (kind, record) => (kind === "types" ? "type/" + record.number : "item/" + encodeURIComponent(kind === "items" ? itemKey(record) : record.id));
+const keyOf = (kind, record) =>
+  kind === "types" ? "type/" + record.number : "item/" + encodeURIComponent(kind === "items" ? itemKey(record) : record.id);
 const typeOf = (n) => data.types[n - 1];
 const typeChip = (n) => (n ? h("a.chip", { href: "#type/" + n, title: "error type " + n }, n + " · " + typeOf(n).name) : null);
 const made = (record, kind) => (madeFrom.get(record.id) || []).filter((entry) => entry[0] === kind).map((entry) => entry[1]);
@@ -72,26 +76,51 @@ const typeOptions = () => data.types.map((type) => [String(type.number), type.nu
 const KINDS = {
   types: {
     title: (type) => [h("span.rank", {}, type.number), type.name],
-    meta: (type) => [mined(type).join(" → ") + " mistakes", "cohesion " + type.rounds[0].cohesion.toFixed(2), type.fits === null ? "" : "name fits " + percent(type.fits), type.status || ""],
+    meta: (type) => [
+      mined(type).join(" → ") + " mistakes",
+      "cohesion " + type.rounds[0].cohesion.toFixed(2),
+      type.fits === null ? "" : "name fits " + percent(type.fits),
+      type.status || "",
+    ],
     text: (type) => [type.name, ...type.rounds.flatMap((round) => round.phrases.map((phrase) => phrase[0]))],
     filters: { status: [(type) => type.status, () => distinct(data.types.map((type) => type.status))] },
     show: showType,
   },
   items: {
     title: (item) => item.question || item.id,
-    meta: (item) => [item.change, plain(item.set), (item.before.type || (item.after || {}).type) ? "type " + (item.before.type || item.after.type) : "", plain(item.family)],
+    meta: (item) => [
+      item.change,
+      plain(item.set),
+      item.before.type || (item.after || {}).type ? "type " + (item.before.type || item.after.type) : "",
+      plain(item.family),
+    ],
     text: (item) => [item.id, item.question, item.gold, item.before.output, item.after ? item.after.output : ""],
     filters: {
       set: [(item) => item.set, () => SETS],
-      change: [(item) => item.change, () => ["fixed", "broken", "still wrong", "still right", "not trained"].filter((change) => records.items.some((item) => item.change === change))],
+      change: [
+        (item) => item.change,
+        () =>
+          ["fixed", "broken", "still wrong", "still right", "not trained"].filter((change) =>
+            records.items.some((item) => item.change === change),
+          ),
+      ],
       type: [(item) => [item.before.type, (item.after || {}).type], typeOptions],
     },
     show: showItem,
   },
   mistakes: {
     title: (mistake) => mistake.question,
-    meta: (mistake) => [mistake.types.length ? "type " + mistake.types.join(", ") : "", mistake.diagnosis ? mistake.diagnosis.keyphrases[0] : "", mistake.correction ? "corrected" : ""],
-    text: (mistake) => [mistake.id, mistake.question, ...mistake.steps, ...(mistake.diagnosis ? mistake.diagnosis.keyphrases : [])],
+    meta: (mistake) => [
+      mistake.types.length ? "type " + mistake.types.join(", ") : "",
+      mistake.diagnosis ? mistake.diagnosis.keyphrases[0] : "",
+      mistake.correction ? "corrected" : "",
+    ],
+    text: (mistake) => [
+      mistake.id,
+      mistake.question,
+      ...mistake.steps,
+      ...(mistake.diagnosis ? mistake.diagnosis.keyphrases : []),
+    ],
     filters: {
       type: [(mistake) => mistake.types, typeOptions],
       stage: [(mistake) => mistake.stage, () => distinct(records.mistakes.map((mistake) => mistake.stage))],
@@ -101,12 +130,19 @@ const KINDS = {
   },
   problems: {
     title: (problem) => problem.question,
-    meta: (problem) => [problem.type ? "type " + problem.type : "", problem.score === undefined ? "" : "score " + problem.score.toFixed(2), problem.chosen ? "chosen" : "left out"],
+    meta: (problem) => [
+      problem.type ? "type " + problem.type : "",
+      problem.score === undefined ? "" : "score " + problem.score.toFixed(2),
+      problem.chosen ? "chosen" : "left out",
+    ],
     text: (problem) => [problem.id, problem.question, problem.solution],
     filters: {
       type: [(problem) => problem.type, typeOptions],
       round: [(problem) => problem.round, () => distinct(records.problems.map((problem) => problem.round))],
-      selection: [(problem) => (problem.chosen ? "chosen" : "left out"), () => distinct(records.problems.map((problem) => (problem.chosen ? "chosen" : "left out")))],
+      selection: [
+        (problem) => (problem.chosen ? "chosen" : "left out"),
+        () => distinct(records.problems.map((problem) => (problem.chosen ? "chosen" : "left out"))),
+      ],
     },
     show: showProblem,
   },
@@ -117,7 +153,10 @@ const KINDS = {
     filters: {
       kind: [(row) => row.kind, () => distinct(records.rows.map((row) => row.kind))],
       stage: [(row) => row.stages, () => distinct(records.rows.flatMap((row) => row.stages))],
-      type: [(row) => row.parents.map((id) => ((byId.get(id) || [])[0] === "problems" ? byId.get(id)[1].type : null)), typeOptions],
+      type: [
+        (row) => row.parents.map((id) => ((byId.get(id) || [])[0] === "problems" ? byId.get(id)[1].type : null)),
+        typeOptions,
+      ],
     },
     show: showRow,
   },
@@ -137,24 +176,70 @@ class List {
     this.found = this.all;
     this.current = -1;
     this.needles = null; // lower-case texts, made at the first search
-    this.search = h("input", { type: "search", placeholder: "Filter by text", "aria-label": "Filter by text", oninput: () => this.filter() });
+    this.search = h("input", {
+      type: "search",
+      placeholder: "Filter by text",
+      "aria-label": "Filter by text",
+      oninput: () => this.filter(),
+    });
     this.selects = {};
     for (const [name, [, options]] of Object.entries(this.what.filters)) {
       const choices = options();
       if (choices.length < 2) continue;
       const entries = choices.map((choice) => (Array.isArray(choice) ? choice : [String(choice), plain(choice)]));
-      this.selects[name] = h("select", { "aria-label": name, onchange: () => this.filter() },
-        h("option", { value: "" }, "any " + name), entries.map(([value, label]) => h("option", { value }, label.slice(0, 90))));
+      this.selects[name] = h(
+        "select",
+        { "aria-label": name, onchange: () => this.filter() },
+        h("option", { value: "" }, "any " + name),
+        entries.map(([value, label]) => h("option", { value }, label.slice(0, 90))),
+      );
     }
     this.count = h("span", { role: "status" });
     this.rows = h("div.rows");
-    this.list = h("div.list", { role: "listbox", tabindex: "0", "aria-label": plain(kind) + ", arrow keys move, Enter opens", onscroll: () => this.draw(), onkeydown: (event) => this.key(event) }, this.rows);
+    this.list = h(
+      "div.list",
+      {
+        role: "listbox",
+        tabindex: "0",
+        "aria-label": plain(kind) + ", arrow keys move, Enter opens",
+        onscroll: () => this.draw(),
+        onkeydown: (event) => this.key(event),
+      },
+      this.rows,
+    );
     this.detail = h("div.detail", { tabindex: "-1" });
     const hidden = data.counts[kind] - this.all.length;
-    const more = hidden > 0 ? h("p.soft", {}, "The first " + number(this.all.length) + " of " + number(data.counts[kind]) + "; all are in the run folder.") : null;
-    this.frame = h("div.browser", {},
-      h("div.master", {}, h("div.filters", {}, this.search, Object.values(this.selects), h("div.found", {}, this.count, h("span", {}, h("kbd", {}, "/"), " filter ", h("kbd", {}, "↑"), h("kbd", {}, "↓"), " read")), more), this.list),
-      this.detail);
+    const more =
+      hidden > 0
+        ? h(
+            "p.soft",
+            {},
+            "The first " + number(this.all.length) + " of " + number(data.counts[kind]) + "; all are in the run folder.",
+          )
+        : null;
+    this.frame = h(
+      "div.browser",
+      {},
+      h(
+        "div.master",
+        {},
+        h(
+          "div.filters",
+          {},
+          this.search,
+          Object.values(this.selects),
+          h(
+            "div.found",
+            {},
+            this.count,
+            h("span", {}, h("kbd", {}, "/"), " filter ", h("kbd", {}, "↑"), h("kbd", {}, "↓"), " read"),
+          ),
+          more,
+        ),
+        this.list,
+      ),
+      this.detail,
+    );
     place.append(this.frame);
     new ResizeObserver(() => this.draw()).observe(this.list);
     this.filter();
@@ -171,12 +256,22 @@ class List {
   filter() {
     const text = this.search.value.trim().toLowerCase();
     if (text && !this.needles) this.needles = this.all.map((record) => this.what.text(record).join("\n").toLowerCase());
-    const tests = Object.entries(this.selects).filter(([, select]) => select.value).map(([name, select]) => [this.what.filters[name][0], select.value]);
-    this.found = this.all.filter((record, place) =>
-      (!text || this.needles[place].includes(text)) &&
-      tests.every(([read, wanted]) => { const value = read(record); return Array.isArray(value) ? value.some((one) => String(one) === wanted) : String(value) === wanted; }));
+    const tests = Object.entries(this.selects)
+      .filter(([, select]) => select.value)
+      .map(([name, select]) => [this.what.filters[name][0], select.value]);
+    this.found = this.all.filter(
+      (record, place) =>
+        (!text || this.needles[place].includes(text)) &&
+        tests.every(([read, wanted]) => {
+          const value = read(record);
+          return Array.isArray(value) ? value.some((one) => String(one) === wanted) : String(value) === wanted;
+        }),
+    );
     this.current = this.found.indexOf(this.open);
-    this.count.textContent = this.found.length === this.all.length ? number(this.all.length) + " records" : number(this.found.length) + " of " + number(this.all.length);
+    this.count.textContent =
+      this.found.length === this.all.length
+        ? number(this.all.length) + " records"
+        : number(this.found.length) + " of " + number(this.all.length);
     this.list.scrollTop = Math.max(0, this.current * HEIGHT - 3 * HEIGHT);
     this.draw();
   }
@@ -188,16 +283,33 @@ class List {
     this.rows.replaceChildren(...this.found.slice(first, last).map((record, offset) => this.row(record, first + offset)));
     if (!this.found.length) this.rows.replaceChildren(h("p.soft.empty", {}, "Nothing matches."));
     const active = this.current >= first && this.current < last ? this.rowId(this.current) : null;
-    if (active) this.list.setAttribute("aria-activedescendant", active); else this.list.removeAttribute("aria-activedescendant");
+    if (active) this.list.setAttribute("aria-activedescendant", active);
+    else this.list.removeAttribute("aria-activedescendant");
   }
 
-  rowId(place) { return "row-" + this.kind + "-" + place; }
+  rowId(place) {
+    return "row-" + this.kind + "-" + place;
+  }
 
   row(record, place) {
     const meta = this.what.meta(record).filter(Boolean);
-    const row = h("div.row", { id: this.rowId(place), role: "option", "aria-selected": String(place === this.current), "aria-setsize": this.found.length, "aria-posinset": place + 1, onclick: () => this.go(place) },
+    const row = h(
+      "div.row",
+      {
+        id: this.rowId(place),
+        role: "option",
+        "aria-selected": String(place === this.current),
+        "aria-setsize": this.found.length,
+        "aria-posinset": place + 1,
+        onclick: () => this.go(place),
+      },
       h("div", {}, this.what.title(record)),
-      h("div.meta", {}, meta.map((word, at) => [at ? " · " : "", TONE[word] ? h("span." + TONE[word], {}, word) : word])));
+      h(
+        "div.meta",
+        {},
+        meta.map((word, at) => [at ? " · " : "", TONE[word] ? h("span." + TONE[word], {}, word) : word]),
+      ),
+    );
     row.style.top = place * HEIGHT + "px";
     return row;
   }
@@ -205,7 +317,11 @@ class List {
   key(event) {
     const page = Math.max(1, Math.floor(this.list.clientHeight / HEIGHT) - 1);
     const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
-    if (event.key === "Enter" && this.current >= 0) { this.frame.classList.add("open"); this.detail.focus(); return; }
+    if (event.key === "Enter" && this.current >= 0) {
+      this.frame.classList.add("open");
+      this.detail.focus();
+      return;
+    }
     if (!(event.key in moves) || !this.found.length) return;
     event.preventDefault();
     const place = Math.min(this.found.length - 1, Math.max(0, this.current + moves[event.key]));
@@ -216,9 +332,14 @@ class List {
   go(place, open = true) {
     this.current = place;
     this.reveal();
-    if (!open) { this.open = this.found[place]; this.show(this.open); return; }
+    if (!open) {
+      this.open = this.found[place];
+      this.show(this.open);
+      return;
+    }
     const hash = "#" + keyOf(this.kind, this.found[place]);
-    if (location.hash !== hash) location.hash = hash; else this.frame.classList.add("open");
+    if (location.hash !== hash) location.hash = hash;
+    else this.frame.classList.add("open");
   }
 
   reveal() {
@@ -230,11 +351,28 @@ class List {
 
   show(record) {
     this.open = record;
-    if (record && !this.found.includes(record)) { this.search.value = ""; for (const select of Object.values(this.selects)) select.value = ""; this.filter(); }
+    if (record && !this.found.includes(record)) {
+      this.search.value = "";
+      for (const select of Object.values(this.selects)) select.value = "";
+      this.filter();
+    }
     this.current = this.found.indexOf(record);
     if (this.current >= 0) this.reveal();
-    const back = h("button.back", { type: "button", onclick: () => { location.hash = "#" + this.kind; this.list.focus(); } }, "← All " + plain(this.kind === "rows" ? "training rows" : this.kind));
-    this.detail.replaceChildren(back, record ? h("div.inner", {}, this.what.show(record)) : h("p.empty", {}, "Choose a record to read it."));
+    const back = h(
+      "button.back",
+      {
+        type: "button",
+        onclick: () => {
+          location.hash = "#" + this.kind;
+          this.list.focus();
+        },
+      },
+      "← All " + plain(this.kind === "rows" ? "training rows" : this.kind),
+    );
+    this.detail.replaceChildren(
+      back,
+      record ? h("div.inner", {}, this.what.show(record)) : h("p.empty", {}, "Choose a record to read it."),
+    );
     this.detail.scrollTop = 0;
   }
 }
@@ -242,57 +380,163 @@ class List {
 // ---- One record
 
 function recordLinks(kind, list, shown = 8) {
-  return h("ul.records", {}, list.slice(0, shown).map((record) => h("li", {}, link(keyOf(kind, record), String(KINDS[kind].title(record)).slice(0, 220)), h("div.meta", {}, KINDS[kind].meta(record).filter(Boolean).join(" · ")))));
+  return h(
+    "ul.records",
+    {},
+    list
+      .slice(0, shown)
+      .map((record) =>
+        h(
+          "li",
+          {},
+          link(keyOf(kind, record), String(KINDS[kind].title(record)).slice(0, 220)),
+          h("div.meta", {}, KINDS[kind].meta(record).filter(Boolean).join(" · ")),
+        ),
+      ),
+  );
 }
 function group(title, kind, list, query, open = false) {
   if (!list.length) return null;
-  const all = query && list.length > 8 ? h("p", {}, link(kind + "?" + query, "All " + number(list.length) + " in the list")) : null;
+  const all =
+    query && list.length > 8 ? h("p", {}, link(kind + "?" + query, "All " + number(list.length) + " in the list")) : null;
   return h("details.group", { open }, h("summary", {}, title + " (" + number(list.length) + ")"), recordLinks(kind, list), all);
 }
 const facts = (...chips) => h("div.facts", {}, chips);
 const question = (text) => h("p.text.question", {}, text);
 
 function output(title, answer) {
-  return h("div.side", {}, h("h3", {}, title, chip(plain(answer.verdict), TONE[answer.verdict])), block(answer.output),
-    answer.diagnosis ? h("p.text", {}, answer.diagnosis) : null, answer.type ? h("p", {}, typeChip(answer.type)) : null);
+  return h(
+    "div.side",
+    {},
+    h("h3", {}, title, chip(plain(answer.verdict), TONE[answer.verdict])),
+    block(answer.output),
+    answer.diagnosis ? h("p.text", {}, answer.diagnosis) : null,
+    answer.type ? h("p", {}, typeChip(answer.type)) : null,
+  );
 }
 function showItem(item) {
   const numbers = distinct([item.before.type, (item.after || {}).type]);
   return [
-    facts(chip(item.change, TONE[item.change]), chip(plain(item.set)), item.family ? chip(plain(item.family)) : null, item.level ? chip("level " + item.level) : null, chip(item.id)),
+    facts(
+      chip(item.change, TONE[item.change]),
+      chip(plain(item.set)),
+      item.family ? chip(plain(item.family)) : null,
+      item.level ? chip("level " + item.level) : null,
+      chip(item.id),
+    ),
     question(item.question || "(the question is not in this run folder)"),
     h("div.sides", {}, output("Before training", item.before), item.after ? output("After training", item.after) : null),
     h("div.sides", {}, side("Gold answer: " + item.gold, item.solution ? block(item.solution) : null)),
-    numbers.map((n) => group("New problems of type " + n + ", trained on", "problems", records.problems.filter((problem) => problem.type === n && problem.chosen), "type=" + n + "&selection=chosen")),
-    numbers.map((n) => group("Mistakes of type " + n + " on training problems", "mistakes", records.mistakes.filter((mistake) => mistake.types.includes(n)), "type=" + n)),
+    numbers.map((n) =>
+      group(
+        "New problems of type " + n + ", trained on",
+        "problems",
+        records.problems.filter((problem) => problem.type === n && problem.chosen),
+        "type=" + n + "&selection=chosen",
+      ),
+    ),
+    numbers.map((n) =>
+      group(
+        "Mistakes of type " + n + " on training problems",
+        "mistakes",
+        records.mistakes.filter((mistake) => mistake.types.includes(n)),
+        "type=" + n,
+      ),
+    ),
   ];
 }
 function steps(list, wrong, first = 1, name = "") {
-  return h("ol.steps", { start: first }, list.map((step, place) => h("li.text" + (place === wrong ? ".wrong" : name ? "." + name : ""), {}, place === wrong ? h("b.flag", {}, "first wrong step") : null, annotated(step))));
+  return h(
+    "ol.steps",
+    { start: first },
+    list.map((step, place) =>
+      h(
+        "li.text" + (place === wrong ? ".wrong" : name ? "." + name : ""),
+        {},
+        place === wrong ? h("b.flag", {}, "first wrong step") : null,
+        annotated(step),
+      ),
+    ),
+  );
 }
 function showMistake(mistake) {
   const { diagnosis, correction, traces } = mistake;
   return [
-    facts(mistake.types.map(typeChip), STAGES > 1 ? chip(plain(mistake.stage)) : null, chip(mistake.model), mistake.family ? chip(plain(mistake.family)) : null, mistake.level ? chip("level " + mistake.level) : null, chip(mistake.id)),
+    facts(
+      mistake.types.map(typeChip),
+      STAGES > 1 ? chip(plain(mistake.stage)) : null,
+      chip(mistake.model),
+      mistake.family ? chip(plain(mistake.family)) : null,
+      mistake.level ? chip("level " + mistake.level) : null,
+      chip(mistake.id),
+    ),
     question(mistake.question),
-    h("div.sides", {},
-      side("The target's solution", steps(mistake.steps, mistake.wrong), h("p.last.text", {}, "Answer: " + (mistake.answer || "none"))),
-      side("Gold solution", block(mistake.solution), h("p.last.text", {}, "Answer: " + mistake.gold))),
-    h("div.sides", {},
-      diagnosis ? side("Diagnosis", h("p.text", {}, diagnosis.explanation), h("div.facts", {}, diagnosis.keyphrases.map((text) => chip(text)))) : null,
-      correction ? side("Correction, from step " + correction.step, h("p.text", {}, correction.explanation), steps(correction.steps, -1, correction.step, "new"), h("p.last.text", {}, "Answer: " + correction.answer)) : null),
-    (traces || []).map((trace) => h("div.sides", {}, side("Cause, says the " + trace.author + (trace.step ? " (step " + trace.step + ")" : ""), h("p.text", {}, trace.cause)), side("Correction", h("p.text", {}, trace.correction)))),
+    h(
+      "div.sides",
+      {},
+      side(
+        "The target's solution",
+        steps(mistake.steps, mistake.wrong),
+        h("p.last.text", {}, "Answer: " + (mistake.answer || "none")),
+      ),
+      side("Gold solution", block(mistake.solution), h("p.last.text", {}, "Answer: " + mistake.gold)),
+    ),
+    h(
+      "div.sides",
+      {},
+      diagnosis
+        ? side(
+            "Diagnosis",
+            h("p.text", {}, diagnosis.explanation),
+            h(
+              "div.facts",
+              {},
+              diagnosis.keyphrases.map((text) => chip(text)),
+            ),
+          )
+        : null,
+      correction
+        ? side(
+            "Correction, from step " + correction.step,
+            h("p.text", {}, correction.explanation),
+            steps(correction.steps, -1, correction.step, "new"),
+            h("p.last.text", {}, "Answer: " + correction.answer),
+          )
+        : null,
+    ),
+    (traces || []).map((trace) =>
+      h(
+        "div.sides",
+        {},
+        side("Cause, says the " + trace.author + (trace.step ? " (step " + trace.step + ")" : ""), h("p.text", {}, trace.cause)),
+        side("Correction", h("p.text", {}, trace.correction)),
+      ),
+    ),
     group("New problems made from it", "problems", made(mistake, "problems"), null, true),
     group("Training rows made from it", "rows", made(mistake, "rows"), null),
   ];
 }
 function parents(record) {
   const known = (record.parents || []).map((id) => byId.get(id)).filter(Boolean);
-  return ["problems", "mistakes"].map((kind) => group("Made from these " + (kind === "problems" ? "problems" : "mistakes"), kind, known.filter((entry) => entry[0] === kind).map((entry) => entry[1]), null, true));
+  return ["problems", "mistakes"].map((kind) =>
+    group(
+      "Made from these " + (kind === "problems" ? "problems" : "mistakes"),
+      kind,
+      known.filter((entry) => entry[0] === kind).map((entry) => entry[1]),
+      null,
+      true,
+    ),
+  );
 }
 function showProblem(problem) {
   return [
-    facts(typeChip(problem.type), chip("round " + problem.round), problem.score === undefined ? null : chip("one-shot score " + problem.score.toFixed(2)), chip(problem.chosen ? "chosen" : "left out", problem.chosen ? "good" : ""), chip(problem.id)),
+    facts(
+      typeChip(problem.type),
+      chip("round " + problem.round),
+      problem.score === undefined ? null : chip("one-shot score " + problem.score.toFixed(2)),
+      chip(problem.chosen ? "chosen" : "left out", problem.chosen ? "good" : ""),
+      chip(problem.id),
+    ),
     question(problem.question),
     h("div.sides", {}, side("Solution", block(problem.solution), h("p.last.text", {}, "Answer: " + problem.answer))),
     parents(problem),
@@ -305,7 +549,11 @@ function showRow(row) {
     : [side("Response, trained on", block(row.response))];
   const unknown = row.parents.filter((id) => !byId.has(id));
   return [
-    facts(chip(row.kind), row.stages.map((stage) => chip(stage)), chip(row.id)),
+    facts(
+      chip(row.kind),
+      row.stages.map((stage) => chip(stage)),
+      chip(row.id),
+    ),
     h("div.sides", {}, side("Prompt", block(row.prompt))),
     row.prefix ? h("div.sides", {}, side("Beginning of the response, given", block(row.prefix))) : null,
     h("div.sides", {}, answers),
@@ -317,9 +565,30 @@ function showRow(row) {
 // ---- One error type
 
 function table(head, body, { numeric = true, stacked = "" } = {}) {
-  const cell = (inside, place) => (place ? h(numeric ? "td.number" : "td", { "data-label": head[place] || null }, inside) : h("th", { scope: "row" }, inside));
-  return h("div.scroll", {}, h("table" + stacked, {}, h("thead", {}, h("tr", {}, head.map((name, place) => h(place && numeric ? "th.number" : "th", {}, name)))),
-    h("tbody", {}, body.map((cells) => h("tr", {}, cells.map(cell))))));
+  const cell = (inside, place) =>
+    place ? h(numeric ? "td.number" : "td", { "data-label": head[place] || null }, inside) : h("th", { scope: "row" }, inside);
+  return h(
+    "div.scroll",
+    {},
+    h(
+      "table" + stacked,
+      {},
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          head.map((name, place) => h(place && numeric ? "th.number" : "th", {}, name)),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        body.map((cells) => h("tr", {}, cells.map(cell))),
+      ),
+    ),
+  );
 }
 function turned(type) {
   const found = { fixed: [], broken: [], "still wrong": [] };
@@ -332,7 +601,8 @@ function turned(type) {
   }
   return found;
 }
-const testCount = (type, set, when) => records.items.filter((item) => item.set === set && item[when] && item[when].type === type.number).length;
+const testCount = (type, set, when) =>
+  records.items.filter((item) => item.set === set && item[when] && item[when].type === type.number).length;
 
 function showType(type) {
   const latest = type.rounds[type.rounds.length - 1];
@@ -340,21 +610,43 @@ function showType(type) {
   const problems = records.problems.filter((problem) => problem.type === type.number);
   const rows = problems.flatMap((problem) => made(problem, "rows"));
   const query = "type=" + type.number;
-  const round = (one) => [h("span", {}, "round " + one.round), number(one.size), one.cohesion.toFixed(2), number(one.phrases.length)];
-  const sets = SETS.map((set) => [plain(set), number(testCount(type, set, "before")), TRAINED ? number(testCount(type, set, "after")) : "–"]);
+  const round = (one) => [
+    h("span", {}, "round " + one.round),
+    number(one.size),
+    one.cohesion.toFixed(2),
+    number(one.phrases.length),
+  ];
+  const sets = SETS.map((set) => [
+    plain(set),
+    number(testCount(type, set, "before")),
+    TRAINED ? number(testCount(type, set, "after")) : "–",
+  ]);
   return [
     h("h2", {}, h("span.rank", {}, type.number), type.name),
-    facts(type.fits === null ? chip("named by the teacher") : chip("the name fits " + percent(type.fits) + " of its mistakes"), type.status ? chip(type.status, type.status === "fixed" ? "good" : "") : null, chip(type.id)),
+    facts(
+      type.fits === null ? chip("named by the teacher") : chip("the name fits " + percent(type.fits) + " of its mistakes"),
+      type.status ? chip(type.status, type.status === "fixed" ? "good" : "") : null,
+      chip(type.id),
+    ),
     type.description.startsWith("Mistakes described as") ? null : h("p.text", {}, type.description),
-    h("div.sides", {},
+    h(
+      "div.sides",
+      {},
       side("On training problems", table(["", "mistakes", "cohesion", "keyphrases"], type.rounds.map(round))),
-      SETS.length ? side("On test problems", table(["", "before", "after"], sets)) : null),
+      SETS.length ? side("On test problems", table(["", "before", "after"], sets)) : null,
+    ),
     h("h3", {}, "What its mistakes are called" + (type.rounds.length > 1 ? ", round " + latest.round : "")),
     phraseList(latest.phrases),
     group("Test items that became right", "items", turns.fixed, query + "&change=fixed", true),
     group("Test items that became wrong", "items", turns.broken, query + "&change=broken", true),
     group("Test items still wrong", "items", turns["still wrong"], query),
-    group("Mistakes on training problems", "mistakes", records.mistakes.filter((mistake) => mistake.types.includes(type.number)), query, true),
+    group(
+      "Mistakes on training problems",
+      "mistakes",
+      records.mistakes.filter((mistake) => mistake.types.includes(type.number)),
+      query,
+      true,
+    ),
     group("New problems", "problems", problems, query),
     group("Training rows from them", "rows", rows, query),
   ];
@@ -362,7 +654,10 @@ function showType(type) {
 function phraseList(phrases) {
   const line = (phrase) => h("li", {}, h("b", {}, phrase[1] ? number(phrase[1]) : ""), h("span.text", {}, phrase[0]));
   const more = phrases.slice(10);
-  return [h("ul.phrases", {}, phrases.slice(0, 10).map(line)), more.length ? h("details", {}, h("summary", {}, number(more.length) + " more"), h("ul.phrases", {}, more.map(line))) : null];
+  return [
+    h("ul.phrases", {}, phrases.slice(0, 10).map(line)),
+    more.length ? h("details", {}, h("summary", {}, number(more.length) + " more"), h("ul.phrases", {}, more.map(line))) : null,
+  ];
 }
 
 // ---- Overview: error types, their map, loss
@@ -374,34 +669,85 @@ function overview() {
 }
 function typeCard() {
   const largest = Math.max(...data.types.flatMap(sizes));
-  const head = ["error type", ROUNDS.length > 1 ? "mistakes by round" : "mistakes", ...SETS.map(plain), ...(ROUNDS.length > 1 ? ["status"] : [])];
-  const bar = (type) => s("svg.bar", { width: 60, height: 10, "aria-hidden": "true" }, s("rect.bar", { width: Math.max(1, 60 * mined(type)[0] / largest), height: 10, rx: 2 }));
+  const head = [
+    "error type",
+    ROUNDS.length > 1 ? "mistakes by round" : "mistakes",
+    ...SETS.map(plain),
+    ...(ROUNDS.length > 1 ? ["status"] : []),
+  ];
+  const bar = (type) =>
+    s(
+      "svg.bar",
+      { width: 60, height: 10, "aria-hidden": "true" },
+      s("rect.bar", { width: Math.max(1, (60 * mined(type)[0]) / largest), height: 10, rx: 2 }),
+    );
   const row = (type) => {
     const tests = SETS.map((set) => {
       const [was, is] = ["before", "after"].map((when) => testCount(type, set, when));
       return TRAINED ? h("span" + (is < was ? ".good" : is > was ? ".bad" : ""), {}, was + " → " + is) : number(was);
     });
-    return [[h("span.rank", {}, type.number), link("type/" + type.number, type.name)], [mined(type).join(" → ") + " ", bar(type)], ...tests, ...(ROUNDS.length > 1 ? [type.status || ""] : [])];
+    return [
+      [h("span.rank", {}, type.number), link("type/" + type.number, type.name)],
+      [mined(type).join(" → ") + " ", bar(type)],
+      ...tests,
+      ...(ROUNDS.length > 1 ? [type.status || ""] : []),
+    ];
   };
   const shown = data.types.slice(0, 12);
-  return h("div.card.wide", {}, h("h2", {}, "Error types: mistakes on training problems" + (SETS.length ? ", and on test problems before → after" : "")), table(head, shown.map(row), { stacked: ".stack.two" }),
-    data.types.length > shown.length ? h("p", {}, link("types", "All " + number(data.types.length) + " error types")) : null);
+  return h(
+    "div.card.wide",
+    {},
+    h("h2", {}, "Error types: mistakes on training problems" + (SETS.length ? ", and on test problems before → after" : "")),
+    table(head, shown.map(row), { stacked: ".stack.two" }),
+    data.types.length > shown.length ? h("p", {}, link("types", "All " + number(data.types.length) + " error types")) : null,
+  );
 }
 
-const hue = (n) => "hsl(" + Math.round((n - 1) * 137.5 + 215) % 360 + " 60% 52%)";
+const hue = (n) => "hsl(" + (Math.round((n - 1) * 137.5 + 215) % 360) + " 60% 52%)";
 function mapCard() {
   if (!data.types.some((type) => type.rounds.some((round) => round.phrases.some((phrase) => phrase[2] !== null)))) return null;
   const place = h("div");
-  let round = ROUNDS[0], width = 0;
+  let round = ROUNDS[0],
+    width = 0;
   const draw = () => place.replaceChildren(drawMap(round, width));
-  new ResizeObserver(() => { if (place.clientWidth !== width) { width = place.clientWidth; draw(); } }).observe(place);
-  const choose = h("select", { "aria-label": "Round", onchange: (event) => { round = Number(event.target.value); draw(); } }, ROUNDS.map((one) => h("option", { value: one }, "round " + one)));
-  return h("div.card", {}, h("h2", {}, "Map of the keyphrases"), ROUNDS.length > 1 ? choose : null, place,
-    h("p.soft", {}, "A dot is a keyphrase, its size the mistakes that have it; near dots are alike (first two principal components of the embeddings). A ring is an error type, in the middle of its dots: the thicker, the more alike they are (cohesion)."));
+  new ResizeObserver(() => {
+    if (place.clientWidth !== width) {
+      width = place.clientWidth;
+      draw();
+    }
+  }).observe(place);
+  const choose = h(
+    "select",
+    {
+      "aria-label": "Round",
+      onchange: (event) => {
+        round = Number(event.target.value);
+        draw();
+      },
+    },
+    ROUNDS.map((one) => h("option", { value: one }, "round " + one)),
+  );
+  return h(
+    "div.card",
+    {},
+    h("h2", {}, "Map of the keyphrases"),
+    ROUNDS.length > 1 ? choose : null,
+    place,
+    h(
+      "p.soft",
+      {},
+      "A dot is a keyphrase, its size the mistakes that have it; near dots are alike (first two principal components of the embeddings). A ring is an error type, in the middle of its dots: the thicker, the more alike they are (cohesion).",
+    ),
+  );
 }
 // Where the name of a ring may stand without covering another name or ring: beside it, above, below; else its number alone.
 function placeLabel(full, short, cx, cy, width, height, taken) {
-  const free = (box) => box[0] > 1 && box[1] > 1 && box[2] < width - 1 && box[3] < height - 1 && taken.every((other) => box[0] > other[2] || box[2] < other[0] || box[1] > other[3] || box[3] < other[1]);
+  const free = (box) =>
+    box[0] > 1 &&
+    box[1] > 1 &&
+    box[2] < width - 1 &&
+    box[3] < height - 1 &&
+    taken.every((other) => box[0] > other[2] || box[2] < other[0] || box[1] > other[3] || box[3] < other[1]);
   for (const text of [full, short]) {
     for (const dy of [4, 19, -12, 34, -27]) {
       for (const left of [cx + 12, cx - 12 - 6.9 * text.length]) {
@@ -415,17 +761,33 @@ function placeLabel(full, short, cx, cy, width, height, taken) {
   return null;
 }
 function drawMap(round, width) {
-  const height = Math.max(260, Math.round(width * 0.62)), margin = 26;
-  const types = data.types.map((type) => [type, type.rounds.find((one) => one.round === round)]).filter((entry) => entry[1] && entry[1].phrases.some((phrase) => phrase[2] !== null));
+  const height = Math.max(260, Math.round(width * 0.62)),
+    margin = 26;
+  const types = data.types
+    .map((type) => [type, type.rounds.find((one) => one.round === round)])
+    .filter((entry) => entry[1] && entry[1].phrases.some((phrase) => phrase[2] !== null));
   const points = types.flatMap((entry) => entry[1].phrases);
   const scale = (axis, length) => {
     const low = points.reduce((least, phrase) => Math.min(least, phrase[axis]), Infinity);
     const high = points.reduce((most, phrase) => Math.max(most, phrase[axis]), -Infinity);
     return (value) => margin + (length - 2 * margin) * (high > low ? (value - low) / (high - low) : 0.5);
   };
-  const x = scale(2, width), y = scale(3, height);
+  const x = scale(2, width),
+    y = scale(3, height);
   const area = (count) => Math.min(24, 2.5 + 1.4 * Math.sqrt(Math.max(1, count)));
-  const dots = types.map(([type, own]) => s("g", { fill: hue(type.number) }, own.phrases.map((phrase) => s("circle.phrase", { cx: x(phrase[2]), cy: y(phrase[3]), r: area(phrase[1]) }, s("title", {}, phrase[0] + " (" + phrase[1] + ")")))));
+  const dots = types.map(([type, own]) =>
+    s(
+      "g",
+      { fill: hue(type.number) },
+      own.phrases.map((phrase) =>
+        s(
+          "circle.phrase",
+          { cx: x(phrase[2]), cy: y(phrase[3]), r: area(phrase[1]) },
+          s("title", {}, phrase[0] + " (" + phrase[1] + ")"),
+        ),
+      ),
+    ),
+  );
   const rings = types.map(([type, own]) => {
     const total = own.phrases.reduce((sum, phrase) => sum + Math.max(1, phrase[1]), 0);
     const middle = (axis) => own.phrases.reduce((sum, phrase) => sum + phrase[axis] * Math.max(1, phrase[1]), 0) / total;
@@ -436,36 +798,92 @@ function drawMap(round, width) {
     const most = width < 500 ? 0 : 34;
     const name = !most ? "" : type.name.length > most ? " " + type.name.slice(0, most - 1) + "…" : " " + type.name;
     const said = type.name + ": " + number(own.size) + " mistakes, cohesion " + own.cohesion.toFixed(2);
-    return s("a", { href: "#type/" + type.number, "aria-label": "Error type " + type.number + ", " + said },
-      s("circle", { cx, cy, r: 7, fill: "none", stroke: hue(type.number), "stroke-width": (1 + 3 * Math.max(0, own.cohesion)).toFixed(1) }, s("title", {}, said)),
-      placeLabel(type.number + name, String(type.number), cx, cy, width, height, taken));
+    return s(
+      "a",
+      { href: "#type/" + type.number, "aria-label": "Error type " + type.number + ", " + said },
+      s(
+        "circle",
+        { cx, cy, r: 7, fill: "none", stroke: hue(type.number), "stroke-width": (1 + 3 * Math.max(0, own.cohesion)).toFixed(1) },
+        s("title", {}, said),
+      ),
+      placeLabel(type.number + name, String(type.number), cx, cy, width, height, taken),
+    );
   });
-  return s("svg.map", { viewBox: "0 0 " + width + " " + height, width, height, role: "group", "aria-label": "Map of the keyphrases" }, dots, named);
+  return s(
+    "svg.map",
+    { viewBox: "0 0 " + width + " " + height, width, height, role: "group", "aria-label": "Map of the keyphrases" },
+    dots,
+    named,
+  );
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 function lossCard() {
   const charts = h("div.charts");
   const all = data.curves.flatMap((curve) => curve.loss).filter((value) => value !== null);
-  const top = Math.max(...all), low = Math.min(0, ...all);
+  const top = Math.max(...all),
+    low = Math.min(0, ...all);
   const draw = () => charts.replaceChildren(...data.curves.map((curve) => lossChart(curve, low, top, charts.clientWidth)));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   let width = 0;
-  new ResizeObserver(() => { if (charts.clientWidth !== width) { width = charts.clientWidth; draw(); } }).observe(charts);
+  new ResizeObserver(() => {
+    if (charts.clientWidth !== width) {
+      width = charts.clientWidth;
+      draw();
+    }
+  }).observe(charts);
   return h("div.card", {}, h("h2", {}, "Loss"), charts);
 }
 function lossChart(curve, low, top, room) {
   const figure = h("figure");
   const columns = Math.max(1, Math.min(data.curves.length, Math.floor((room + 16) / 316)));
-  const axis = (label) => ({ stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, font: "12px system-ui", label, labelFont: "12px system-ui", labelSize: 18, size: 44 });
-  new uPlot({
-    width: Math.max(220, Math.floor((room - 16 * (columns - 1)) / columns)), height: 220, legend: { show: false }, cursor: { y: false },
-    scales: { x: { time: false }, y: { range: [low, top * 1.05] } },
-    axes: [{ ...axis("step"), incrs: [1, 2, 5].flatMap((digit) => [0, 1, 2, 3, 4, 5].map((power) => digit * 10 ** power)).sort((a, b) => a - b) }, axis("")],
-    series: [{}, { label: "loss", stroke: colour("--accent"), width: 1.5, spanGaps: false }],
-  }, [curve.loss.map((_, place) => (place + 1) * curve.every), curve.loss], figure);
-  const ends = [curve.loss[0], curve.loss[curve.loss.length - 1]].map((value) => (value === null ? "not a number" : value.toFixed(3)));
-  figure.append(h("figcaption", {}, plain(curve.name) + ": " + ends[0] + " → " + ends[1] + " over " + number(curve.loss.length * curve.every) + " steps" + (curve.every > 1 ? " (means of " + curve.every + ")" : "")));
+  const axis = (label) => ({
+    stroke: colour("--soft"),
+    grid: { stroke: colour("--line"), width: 1 },
+    ticks: { stroke: colour("--line"), width: 1 },
+    font: "12px system-ui",
+    label,
+    labelFont: "12px system-ui",
+    labelSize: 18,
+    size: 44,
+  });
+  new uPlot(
+    {
+      width: Math.max(220, Math.floor((room - 16 * (columns - 1)) / columns)),
+      height: 220,
+      legend: { show: false },
+      cursor: { y: false },
+      scales: { x: { time: false }, y: { range: [low, top * 1.05] } },
+      axes: [
+        {
+          ...axis("step"),
+          incrs: [1, 2, 5].flatMap((digit) => [0, 1, 2, 3, 4, 5].map((power) => digit * 10 ** power)).sort((a, b) => a - b),
+        },
+        axis(""),
+      ],
+      series: [{}, { label: "loss", stroke: colour("--accent"), width: 1.5, spanGaps: false }],
+    },
+    [curve.loss.map((_, place) => (place + 1) * curve.every), curve.loss],
+    figure,
+  );
+  const ends = [curve.loss[0], curve.loss[curve.loss.length - 1]].map((value) =>
+    value === null ? "not a number" : value.toFixed(3),
+  );
+  figure.append(
+    h(
+      "figcaption",
+      {},
+      plain(curve.name) +
+        ": " +
+        ends[0] +
+        " → " +
+        ends[1] +
+        " over " +
+        number(curve.loss.length * curve.every) +
+        " steps" +
+        (curve.every > 1 ? " (means of " + curve.every + ")" : ""),
+    ),
+  );
   return figure;
 }
 
@@ -473,32 +891,170 @@ function lossChart(curve, low, top, room) {
 
 function flow() {
   const most = Math.max(1, ...data.flow.map((stage) => Math.max(stage.received, stage.passed)));
-  const bar = (stage) => s("svg", { width: 130, height: 14, "aria-hidden": "true" }, s("rect.bar.in", { width: Math.max(1, 130 * stage.received / most), height: 14, rx: 2 }), s("rect.bar.out", { width: Math.max(stage.passed ? 1 : 0, 130 * stage.passed / most), height: 14, rx: 2 }));
+  const bar = (stage) =>
+    s(
+      "svg",
+      { width: 130, height: 14, "aria-hidden": "true" },
+      s("rect.bar.in", { width: Math.max(1, (130 * stage.received) / most), height: 14, rx: 2 }),
+      s("rect.bar.out", { width: Math.max(stage.passed ? 1 : 0, (130 * stage.passed) / most), height: 14, rx: 2 }),
+    );
   const reason = (stage, [name, count]) => {
     const samples = stage.samples.filter((sample) => sample.reason === name);
     const text = number(count) + " " + plain(name);
     if (!samples.length) return h("div", {}, text);
-    return h("details", {}, h("summary", {}, text), samples.map((sample) => h("div", {}, sample.detail ? h("p.text", {}, sample.detail) : null, sample.raw ? block(sample.raw) : null, h("p.soft", {}, byId.has(sample.source) ? link("item/" + encodeURIComponent(sample.source), sample.source) : sample.source))));
+    return h(
+      "details",
+      {},
+      h("summary", {}, text),
+      samples.map((sample) =>
+        h(
+          "div",
+          {},
+          sample.detail ? h("p.text", {}, sample.detail) : null,
+          sample.raw ? block(sample.raw) : null,
+          h(
+            "p.soft",
+            {},
+            byId.has(sample.source) ? link("item/" + encodeURIComponent(sample.source), sample.source) : sample.source,
+          ),
+        ),
+      ),
+    );
   };
-  const row = (stage) => h("tr", {}, h("th", { scope: "row" }, stage.name), h("td.flowbar", {}, bar(stage)), h("td.number", {}, number(stage.received)), h("td.number", {}, number(stage.passed), stage.records === stage.passed ? null : h("small", {}, number(stage.records) + " records")),
-    h("td.reasons", {}, Object.entries(stage.rejected).map((entry) => reason(stage, entry))), h("td.number", {}, stage.seconds.toFixed(1) + " s", stage.cached ? h("small", {}, "cached") : null));
-  $("view-flow").append(h("div.card", {}, h("h2", {}, "Every stage accounts for every record"), data.flow.length
-    ? h("div.scroll", {}, h("table.flow", {}, h("thead", {}, h("tr", {}, ["stage", ""].map((cell) => h("th", {}, cell)), ["in", "out"].map((cell) => h("th.number", {}, cell)), h("th.reasons", {}, "not passed on"), h("th.number", {}, "time"))), h("tbody", {}, data.flow.map(row))))
-    : h("p.soft", {}, "No stage was finished.")));
+  const row = (stage) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, stage.name),
+      h("td.flowbar", {}, bar(stage)),
+      h("td.number", {}, number(stage.received)),
+      h(
+        "td.number",
+        {},
+        number(stage.passed),
+        stage.records === stage.passed ? null : h("small", {}, number(stage.records) + " records"),
+      ),
+      h(
+        "td.reasons",
+        {},
+        Object.entries(stage.rejected).map((entry) => reason(stage, entry)),
+      ),
+      h("td.number", {}, stage.seconds.toFixed(1) + " s", stage.cached ? h("small", {}, "cached") : null),
+    );
+  $("view-flow").append(
+    h(
+      "div.card",
+      {},
+      h("h2", {}, "Every stage accounts for every record"),
+      data.flow.length
+        ? h(
+            "div.scroll",
+            {},
+            h(
+              "table.flow",
+              {},
+              h(
+                "thead",
+                {},
+                h(
+                  "tr",
+                  {},
+                  ["stage", ""].map((cell) => h("th", {}, cell)),
+                  ["in", "out"].map((cell) => h("th.number", {}, cell)),
+                  h("th.reasons", {}, "not passed on"),
+                  h("th.number", {}, "time"),
+                ),
+              ),
+              h("tbody", {}, data.flow.map(row)),
+            ),
+          )
+        : h("p.soft", {}, "No stage was finished."),
+    ),
+  );
 }
 function configuration() {
   const { command, commit, options, keys, versions, precision, composed } = data.configuration;
-  const copy = h("button", { type: "button", onclick: async () => { try { await navigator.clipboard.writeText(command); copy.textContent = "Copied"; } catch (error) { copy.textContent = "Select it and copy"; } } }, "Copy");
+  const copy = h(
+    "button",
+    {
+      type: "button",
+      onclick: async () => {
+        try {
+          await navigator.clipboard.writeText(command);
+          copy.textContent = "Copied";
+        } catch (error) {
+          copy.textContent = "Select it and copy";
+        }
+      },
+    },
+    "Copy",
+  );
   const tone = (option) => (option.same ? option.value : h("strong", {}, option.value));
   put($("view-configuration"), [
     data.traceback ? h("div.card", {}, h("h2", {}, "Why it failed"), h("pre.text", {}, data.traceback)) : null,
-    h("div.card", {}, h("h2", {}, "Command"), h("pre.text", {}, command), copy, commit ? h("p", {}, "Commit ", h("code", {}, commit)) : null),
-    options.length ? h("div.card", {}, h("h2", {}, "Options"), h("ul.options", {}, options.map((option) => h("li", {}, h("span.soft", {}, option.group), " ", tone(option), option.same ? null : h("small", {}, " (default " + option.default + ")"))))) : null,
-    h("div.card", {}, h("h2", {}, "Keys that differ from the defaults of these options"), keys === null ? h("pre.text", {}, data.configuration.overrides.join("\n") || "none")
-      : keys.length ? table(["key", "here", "default"], keys.map((one) => [h("code", {}, one.key), h("span.text", {}, one.value), h("span.text.soft", {}, one.default)]), { numeric: false }) : h("p.soft", {}, "None.")),
-    Object.keys(precision).length ? h("div.card", {}, h("h2", {}, "Precision"), table(["task", "value", "why"], Object.entries(precision).map(([task, choice]) => [plain(task), choice.value, choice.why || ""]), { numeric: false })) : null,
-    Object.keys(versions).length ? h("div.card", {}, h("h2", {}, "Versions"), table(["package", "version"], Object.entries(versions), { numeric: false })) : null,
-    h("div.card", {}, h("details", {}, h("summary", {}, "The whole configuration"), h("pre.text", {}, JSON.stringify(composed, null, 2)))),
+    h(
+      "div.card",
+      {},
+      h("h2", {}, "Command"),
+      h("pre.text", {}, command),
+      copy,
+      commit ? h("p", {}, "Commit ", h("code", {}, commit)) : null,
+    ),
+    options.length
+      ? h(
+          "div.card",
+          {},
+          h("h2", {}, "Options"),
+          h(
+            "ul.options",
+            {},
+            options.map((option) =>
+              h(
+                "li",
+                {},
+                h("span.soft", {}, option.group),
+                " ",
+                tone(option),
+                option.same ? null : h("small", {}, " (default " + option.default + ")"),
+              ),
+            ),
+          ),
+        )
+      : null,
+    h(
+      "div.card",
+      {},
+      h("h2", {}, "Keys that differ from the defaults of these options"),
+      keys === null
+        ? h("pre.text", {}, data.configuration.overrides.join("\n") || "none")
+        : keys.length
+          ? table(
+              ["key", "here", "default"],
+              keys.map((one) => [h("code", {}, one.key), h("span.text", {}, one.value), h("span.text.soft", {}, one.default)]),
+              { numeric: false },
+            )
+          : h("p.soft", {}, "None."),
+    ),
+    Object.keys(precision).length
+      ? h(
+          "div.card",
+          {},
+          h("h2", {}, "Precision"),
+          table(
+            ["task", "value", "why"],
+            Object.entries(precision).map(([task, choice]) => [plain(task), choice.value, choice.why || ""]),
+            { numeric: false },
+          ),
+        )
+      : null,
+    Object.keys(versions).length
+      ? h("div.card", {}, h("h2", {}, "Versions"), table(["package", "version"], Object.entries(versions), { numeric: false }))
+      : null,
+    h(
+      "div.card",
+      {},
+      h("details", {}, h("summary", {}, "The whole configuration"), h("pre.text", {}, JSON.stringify(composed, null, 2))),
+    ),
   ]);
 }
 
@@ -510,7 +1066,10 @@ function view(name) {
   const place = $("view-" + name);
   for (const other of document.querySelectorAll(".view")) other.hidden = other !== place;
   for (const anchor of document.querySelectorAll("nav a")) {
-    if (anchor.getAttribute("href") === "#" + name) { anchor.setAttribute("aria-current", "page"); anchor.scrollIntoView({ block: "nearest", inline: "nearest" }); } else anchor.removeAttribute("aria-current");
+    if (anchor.getAttribute("href") === "#" + name) {
+      anchor.setAttribute("aria-current", "page");
+      anchor.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else anchor.removeAttribute("aria-current");
   }
   if (!drawn.has(name)) {
     drawn.add(name);
@@ -520,11 +1079,23 @@ function view(name) {
     else lists[name] = new List(name, place);
   }
 }
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    return "";
+  } // a lone percent sign
+}
 function route() {
-  const [path, query] = decodeURI(location.hash.slice(1)).split("?");
+  const [path, query] = location.hash.slice(1).split("?");
   const [first, ...rest] = path.split("/");
-  const id = decodeURIComponent(rest.join("/"));
-  let found = first === "item" ? byId.get(id) : first === "type" && data.types[Number(id) - 1] ? ["types", data.types[Number(id) - 1]] : null;
+  const id = decoded(rest.join("/"));
+  const found =
+    first === "item"
+      ? byId.get(id)
+      : first === "type" && data.types[Number(id) - 1]
+        ? ["types", data.types[Number(id) - 1]]
+        : null;
   if (found) {
     view(found[0]);
     lists[found[0]].frame.classList.add("open");
@@ -537,15 +1108,26 @@ function route() {
   if (lists[name]) {
     lists[name].frame.classList.remove("open");
     lists[name].set(query);
-    if (narrow.matches || query) lists[name].show(narrow.matches ? null : lists[name].found[0]); else if (!lists[name].open) lists[name].show(lists[name].found[0]);
+    if (narrow.matches || query) lists[name].show(narrow.matches ? null : lists[name].found[0]);
+    else if (!lists[name].open) lists[name].show(lists[name].found[0]);
   }
 }
 document.addEventListener("keydown", (event) => {
   const open = Object.values(lists).find((list) => !list.frame.closest(".view").hidden);
   if (!open || event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.key === "/" && document.activeElement !== open.search) { event.preventDefault(); open.frame.classList.remove("open"); open.search.focus(); }
-  if (event.key === "Escape") { open.frame.classList.remove("open"); open.list.focus(); }
-  if (event.key === "ArrowDown" && document.activeElement === open.search) { event.preventDefault(); open.list.focus(); }
+  if (event.key === "/" && document.activeElement !== open.search) {
+    event.preventDefault();
+    open.frame.classList.remove("open");
+    open.search.focus();
+  }
+  if (event.key === "Escape") {
+    open.frame.classList.remove("open");
+    open.list.focus();
+  }
+  if (event.key === "ArrowDown" && document.activeElement === open.search) {
+    event.preventDefault();
+    open.list.focus();
+  }
 });
 
 if (data.page === "run") {
