@@ -336,6 +336,7 @@ def test_command_writes_files_and_prints_csv_off_a_terminal(
     assert rows[2]["difference"] == "0.25"
     assert "wrote compare.csv, compare.png and report.html" in printed.err
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert "sei − cot" in (tmp_path / "report.html").read_text()
 
 
 def test_command_with_nothing_but_failures_or_untrained_runs(

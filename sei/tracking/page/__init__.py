@@ -3,7 +3,7 @@
 Place in the flow: `sei.run` writes a run's page when the run has ended, well or not; `train.py` and `sei.compare` write the
 sweep's. The page is made from what lies in the folder alone: `folder` reads it, `overview`, `types` and `texts` say what the
 page shows as plain JSON values, `render` puts them into `page.html`. Texts of models and teachers travel as JSON, and
-`page.js` puts them on the page as text, never as HTML.
+the files in `script` put them on the page as text, never as HTML.
 
 Example::
 

@@ -26,6 +26,7 @@ from markupsafe import Markup
 from sei.tracking.page.folder import Json
 
 _HERE = Path(__file__).parent
+_SCRIPT = ("base", "kinds", "list", "records", "overview", "more", "route")  # one script, in this order
 
 
 def write_page(path: Path, data: Json) -> Path:
@@ -39,7 +40,7 @@ def write_page(path: Path, data: Json) -> Path:
 def render(data: Json) -> str:
     """The page as HTML."""
     style = _asset("uplot.min.css") + _asset("page.css")
-    scripts = [_asset("uplot.min.js"), _asset("page.js")]
+    scripts = [_asset("uplot.min.js"), "".join(_asset(f"script/{name}.js") for name in _SCRIPT)]
     return (
         _templates()
         .get_template("page.html")
