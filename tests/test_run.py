@@ -203,7 +203,7 @@ def test_rounds_probe_the_tuned_target_and_types_keep_their_identity(tmp_path: P
     results = small(tmp_path, "recipe=sei", "recipe.rounds=2")
     assert {"attempts.round2", "mistakes.round2", "error_types.round2", "adapter.round2"} <= set(results["ledger"])
     assert all(len(row["mined"]) == 2 for row in results["error_types"])
-    assert {row["status"] for row in results["error_types"]} <= {"fixed", "persistent", "new"}
+    assert {row["status"] for row in results["error_types"]} <= {"fixed", "regrouped", "persistent", "new"}
     assert 5000 < results["tokens_trained"] <= 6000, "the token budget is the recipe's, not the round's"
 
 

@@ -43,6 +43,7 @@ class Changes:
     """What became of the error types between two rounds."""
 
     fixed: tuple[ErrorType, ...]
+    regrouped: tuple[ErrorType, ...]  # gone as they were, but their mistakes are still made, under another type
     persistent: tuple[tuple[ErrorType, ErrorType], ...]  # (before, now), with one id
     new: tuple[ErrorType, ...]
 
@@ -107,11 +108,25 @@ def cluster(
 
 
 def changes(previous: Sequence[ErrorType], current: Sequence[ErrorType]) -> Changes:
-    """Which types of the round before are gone, which are still there, and which are new, by id."""
+    """Which types of the round before are gone, which are still there, and which are new, by id.
+
+    A round with fewer types has one where there were two: the other one is not fixed. A type that is gone is regrouped
+    where a type of now is like it, or at least half of its keyphrases are in types of now.
+    """
     before = {error_type.id: error_type for error_type in previous}
     now = {error_type.id for error_type in current}
+    gone = [error_type for error_type in previous if error_type.id not in now]
+    alike, _ = _alike(current, previous)
+    like = {error_type.id for index, error_type in enumerate(previous) if alike[:, index].any()}
+    named = {phrase_key(text) for error_type in current for text in error_type.keyphrases}
+
+    def still_made(error_type: ErrorType) -> bool:
+        own = {phrase_key(text) for text in error_type.keyphrases}
+        return error_type.id in like or (bool(own) and len(own & named) >= _SAME_PHRASES * len(own))
+
     return Changes(
-        fixed=tuple(error_type for error_type in previous if error_type.id not in now),
+        fixed=tuple(error_type for error_type in gone if not still_made(error_type)),
+        regrouped=tuple(filter(still_made, gone)),
         persistent=tuple((before[error_type.id], error_type) for error_type in current if error_type.id in before),
         new=tuple(error_type for error_type in current if error_type.id not in before),
     )
@@ -325,6 +340,19 @@ def _match(drafts: Sequence[ErrorType], earlier: Sequence[ErrorType]) -> dict[in
         return {}
     from scipy.optimize import linear_sum_assignment
 
+    same, likeness = _alike(drafts, earlier)
+    # A pair below both thresholds must not win a place in the assignment that one above them could have.
+    rows, columns = linear_sum_assignment(np.where(same, 1.0 + likeness, 0.0), maximize=True)
+    return {int(i): int(j) for i, j in zip(rows, columns, strict=True) if same[i, j]}
+
+
+def _alike(
+    drafts: Sequence[ErrorType], earlier: Sequence[ErrorType]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Which of the drafts may be which of the earlier types, and how alike they are: [drafts, earlier]."""
+    if not drafts or not earlier:
+        empty = np.zeros((len(drafts), len(earlier)))
+        return empty.astype(bool), empty
     if len(drafts[0].centroid) != len(earlier[0].centroid):
         raise ValueError("error types of earlier rounds come from another embedder: their centroids differ in length")
     centroids = np.asarray([error_type.centroid for error_type in earlier])
@@ -337,8 +365,6 @@ def _match(drafts: Sequence[ErrorType], earlier: Sequence[ErrorType]) -> dict[in
         own = {phrase_key(text) for text in draft.keyphrases}
         for j, other in enumerate(earlier):
             theirs = {phrase_key(text) for text in other.keyphrases}
-            shared[i, j] = len(own & theirs) / min(len(own), len(theirs))
+            shared[i, j] = len(own & theirs) / max(1, min(len(own), len(theirs)))
     same = (1 - cosine <= _SAME_DISTANCE * (1 - nearest_sibling)) | (shared >= _SAME_PHRASES)
-    # A pair below both thresholds must not win a place in the assignment that one above them could have.
-    rows, columns = linear_sum_assignment(np.where(same, 1.0 + cosine + shared, 0.0), maximize=True)
-    return {int(i): int(j) for i, j in zip(rows, columns, strict=True) if same[i, j]}
+    return same, cosine + shared

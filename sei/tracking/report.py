@@ -85,15 +85,15 @@ def collect(
 
 
 def _error_types(rounds: Sequence[Sequence[ErrorType]]) -> list[dict[str, Any]]:
-    """Per type: mistakes in each round's probe, and what the last round's probe says of it: new, persistent or fixed.
-
-    One round says none of these.
+    """Per type: mistakes in each round's probe, and what the last round's probe says of it: new, persistent, fixed or
+    regrouped (not a type any more, though its mistakes are still made). One round says none of these.
     """
     if not rounds:
         return []
     earlier = {kind.id: kind for types in rounds[:-1] for kind in types}
     fate = changes(list(earlier.values()), rounds[-1])
     status = {kind.id: "fixed" for kind in fate.fixed} | {kind.id: "new" for kind in fate.new}
+    status |= {kind.id: "regrouped" for kind in fate.regrouped}
     rows: dict[str, dict[str, Any]] = {}
     for number, types in enumerate(rounds):
         for kind in types:

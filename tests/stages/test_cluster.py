@@ -210,6 +210,18 @@ def test_identity_across_rounds() -> None:
     assert [(set(error_type.keyphrases), error_type.status) for error_type in result.new] == [(set(_IGNORED), "new")]
 
 
+def test_a_type_whose_mistakes_are_in_another_type_now_is_not_fixed() -> None:
+    first = _types([*_ADDITION, *_DIVISION, *_UNITS])
+    merged = cluster(_diagnoses(*_ADDITION, *_DIVISION), first, embedder=hashing, clusterer=Single(), round=2).records
+    result = changes(first, merged)
+    gone = {error_type.id for error_type in first} - {error_type.id for error_type in merged}
+    assert {error_type.id for error_type in (*result.fixed, *result.regrouped)} == gone
+    assert [set(error_type.keyphrases) for error_type in result.fixed] == [set(_UNITS)]
+    assert all(set(error_type.keyphrases) in (set(_ADDITION), set(_DIVISION)) for error_type in result.regrouped)
+    assert result.regrouped
+    assert changes(first, []).fixed == tuple(first)
+
+
 def test_a_type_that_comes_back_is_known_from_all_rounds() -> None:
     first = _types([*_ADDITION, *_DIVISION])
     second = _types(_ADDITION * 2 + _UNITS, previous=first, round=2)

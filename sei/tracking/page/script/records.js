@@ -225,6 +225,7 @@ function turned(type) {
 const testCount = (type, set, when) =>
   records.items.filter((item) => item.set === set && item[when] && item[when].type === type.number).length;
 
+const STATUS = { regrouped: "regrouped: its mistakes are in other types now" };
 function showType(type) {
   const latest = type.rounds[type.rounds.length - 1];
   const turns = turned(type);
@@ -246,7 +247,7 @@ function showType(type) {
     h("h2", {}, h("span.rank", {}, type.number), type.name),
     facts(
       type.fits === null ? chip("named by the teacher") : chip("the name fits " + percent(type.fits) + " of its mistakes"),
-      type.status ? chip(type.status, type.status === "fixed" ? "good" : "") : null,
+      type.status ? chip(STATUS[type.status] || type.status, type.status === "fixed" ? "good" : "") : null,
       chip(type.id),
     ),
     type.description.startsWith("Mistakes described as") ? null : h("p.text", {}, type.description),
