@@ -304,6 +304,7 @@ def test_a_failed_job_of_a_sweep_is_shown_and_the_others_go_on(tmp_path: Path) -
     assert "max_tokens=16" in swept.stderr
     statuses = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/status.json")]
     assert sorted(status["status"] for status in statuses) == ["done", "failed"]
+    assert f"next, with paired tests: python -m sei.compare {tmp_path / 'sweep'}" in swept.stdout.splitlines()
     page = embedded(tmp_path / "sweep" / "report.html")
     assert page["counts"] == {"done": 1, "failed": 1}
     assert all((tmp_path / "sweep" / job["href"]).is_file() for job in page["jobs"])

@@ -26,6 +26,7 @@ from tests.llm.hostile import completion, respond, serving
 from tests.teacher.fault_server import Running, scripted
 from tests.test_config import composed
 from tests.test_run import artifacts, gsm8k_row, recorded, small, small_of, write_jsonl
+from tests.tracking.run_folder import embedded
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +107,9 @@ def test_a_budget_stops_before_the_call_that_would_exceed_it_and_more_of_it_goes
         paid = read_ledger(tmp_path / "run").total
         assert (paid.calls, paid.paid_usd) == (asked, paid.used_usd)
         assert 0.2 < paid.paid_usd <= 0.3
+        page = embedded(tmp_path / "run" / "report.html")
+        assert page["headline"]["dollars"] == {"used": paid.used_usd, "paid": paid.paid_usd, "calls": asked}
+        assert "teacher.budget_usd=0.3" in page["status"]["error"]
 
         small(tmp_path, *overrides, "teacher.budget_usd=20")
         log = server.get("log")
