@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from sei.errors import printable
 from sei.tracking.page import overview, texts
 from sei.tracking.page.folder import Json, RunFolder
 from sei.tracking.page.render import write_page
@@ -65,7 +66,7 @@ def try_to_write(write: Callable[[], Path], say: Callable[[str], None]) -> Path 
     try:
         return write()
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = printable(" ".join(f"{type(error).__name__}: {error}".split()))
         say(f"report.html was not written ({reason[:300]}); nothing else of the run is affected.")
         return None
 
