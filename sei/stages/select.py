@@ -2,7 +2,8 @@
 
 Place in the flow: synthetic problems -> **selected examples** -> training examples (SEI step 5). Each candidate is put as
 the one example before each of 10 problems the target got wrong and 10 it got right; its score is the mean of the two
-accuracies; the top share is kept.
+accuracies; the top share is kept. Who cannot get there any more is asked nothing more (`stages.race`). Answers are saved in
+chunks, so that an interrupted selection repeats at most one of them.
 """
 
 from __future__ import annotations
@@ -10,16 +11,32 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from sei.answers import Style, grade
-from sei.records import Attempt, Mistake, Problem, Rejected, Synthetic, Verdict
+from sei.records import Attempt, Mistake, Problem, Record, Rejected, Synthetic, Verdict, content_id
 from sei.stage import Output, stage
+from sei.stages.race import Race
 from sei.target.engine import Engine, Query, Sampling
 from sei.target.formats import Formats
 from sei.workspace import read_records, write_records
 
-CHUNK = 100  # candidates saved at a time
+CHUNK = 2000  # answers saved at a time
+
+
+@dataclass(frozen=True)
+class Answered(Record):
+    """One answer with a candidate as demonstration: `right` is None where the target gave none."""
+
+    right: bool | None
+    tokens: int
+
+    @staticmethod
+    def name(candidate: Synthetic, problem: Problem) -> str:
+        """The id of the answer to `problem` after `candidate`."""
+        return content_id("answered", candidate.id, problem.id)
 
 
 def development_set(
@@ -62,59 +79,82 @@ def select(
     scratch: Path,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Output[Synthetic]:
-    """The best `keep` share of the candidates (at least one), scored; the others are rejected as `low_score`.
+    """The best `keep` share of the candidates (at least one), scored, best first; the others are rejected.
 
-    Ties at the border are broken by id, which is a hash and so unrelated to the content.
+    Candidates race (`sei.stages.race`): who cannot be among the best any more is asked nothing more, and the result is that
+    of asking everyone everything. `cannot_reach_cut` says that, with the highest score that was still possible;
+    `low_score` has been asked everything. Ties at the border are broken by id, which is a hash and so unrelated to the
+    content.
     """
-    scored: list[Synthetic] = []
-    for start in range(0, len(candidates), CHUNK):
-        path = scratch / f"scored-{start:06d}.jsonl"
-        if not path.is_file():
-            write_records(
-                path, _score(candidates[start : start + CHUNK], wrong, right, engine, formats, sampling, style)
-            )
-        scored += read_records(path, Synthetic)
-        on_progress(min(start + CHUNK, len(candidates)), len(candidates))
-    count = max(1, round(keep * len(scored))) if scored else 0
-    ranked = sorted(scored, key=lambda item: (-(item.score or 0.0), item.id))
-    rejected = [Rejected.make(item.id, "low_score", detail=f"score {item.score:.3f}") for item in ranked[count:]]
-    scores = [item.score or 0.0 for item in ranked]
+    if not candidates:
+        return Output([], received=0)
+    count = max(1, round(keep * len(candidates)))
+    race = Race([item.id for item in candidates], [len(wrong), len(right)], count)
+    ask = _Examiner([*wrong, *right], engine, formats, sampling.until(formats.stop), style)
+    total = race.problems * len(candidates)
+    requests = tokens = 0
+    while asked := race.next():
+        for start in range(0, len(asked), CHUNK):
+            chunk = asked[start : start + CHUNK]
+            path = scratch / f"answers-{requests:08d}.jsonl"
+            if not path.is_file():
+                write_records(path, ask([(candidates[item], problem) for item, problem in chunk]))
+            for (item, problem), answer in zip(chunk, read_records(path, Answered), strict=True):
+                race.tell(item, problem, right=answer.right, tokens=answer.tokens)
+                tokens += answer.tokens
+            requests += len(chunk)
+            on_progress(race.decided(), total)
+    on_progress(total, total)
+    ranked = race.ranked()
+    kept = [dataclasses.replace(candidates[item], score=race.bound(item)) for item in ranked[:count]]
+    cut = race.bound(ranked[count - 1])
     numbers = {
-        "mean_score": sum(scores) / len(scores) if scores else None,
-        "lowest_kept_score": scores[count - 1] if count else None,
+        "mean_kept_score": fmean(race.bound(item) for item in ranked[:count]),
+        "lowest_kept_score": cut,
         "wrong_problems": len(wrong),
         "right_problems": len(right),
+        "answers": requests,
+        "answers_spared": total - requests,
+        "output_tokens": tokens,
     }
-    return Output(ranked[:count], received=len(candidates), rejected=rejected, numbers=numbers)
+    rejected = [_rejected(candidates[item].id, race, item, cut) for item in ranked[count:]]
+    return Output(kept, received=len(candidates), rejected=rejected, numbers=numbers)
 
 
-def _score(
-    candidates: Sequence[Synthetic],
-    wrong: Sequence[Problem],
-    right: Sequence[Problem],
-    engine: Engine,
-    formats: Formats,
-    sampling: Sampling,
-    style: Style,
-) -> list[Synthetic]:
-    problems = [*wrong, *right]
-    queries = [
-        Query(formats.one_shot(item.question, item.solution, problem.question), problem.question)
-        for item in candidates
-        for problem in problems
-    ]
-    completions = iter(engine.complete(queries, sampling.until(formats.stop)))
-    results = []
-    for item in candidates:
-        solved = [
-            grade(text.text, problem.answer, style, truncated=text.truncated) is Verdict.CORRECT
-            for problem in problems
-            for text in next(completions)[:1]
+def _rejected(name: str, race: Race, item: int, cut: float) -> Rejected:
+    bound, asked = race.bound(item), race.asked(item)
+    if asked == race.problems:
+        return Rejected.make(name, "low_score", detail=f"score {bound:.3f}; the cut is {cut:.3f}")
+    found = f"score at most {bound:.3f} after {asked} of {race.problems} answers; the cut is {cut:.3f}"
+    return Rejected.make(name, "cannot_reach_cut", detail=found)
+
+
+@dataclass(frozen=True)
+class _Examiner:
+    """Asks the target, with a candidate before each problem."""
+
+    problems: Sequence[Problem]
+    engine: Engine
+    formats: Formats
+    sampling: Sampling
+    style: Style
+
+    def __call__(self, asked: Sequence[tuple[Synthetic, int]]) -> list[Answered]:
+        """One answer each, in order."""
+        problems = [self.problems[number] for _, number in asked]
+        queries = [
+            Query(self.formats.one_shot(item.question, item.solution, problem.question), problem.question)
+            for (item, _), problem in zip(asked, problems, strict=True)
         ]
-        halves = [half for half in (solved[: len(wrong)], solved[len(wrong) :]) if half]
-        score = sum(sum(half) / len(half) for half in halves) / len(halves)
-        results.append(dataclasses.replace(item, score=round(score, 6)))
-    return results
+        answers = []
+        completed = self.engine.complete(queries, self.sampling)
+        for (item, _), problem, completions in zip(asked, problems, completed, strict=True):
+            right = None
+            for one in completions[:1]:
+                right = grade(one.text, problem.answer, self.style, truncated=one.truncated) is Verdict.CORRECT
+            tokens = sum(one.tokens for one in completions[:1])
+            answers.append(Answered(Answered.name(item, problem), right, tokens))
+        return answers
 
 
 def _shuffled(items: Sequence[str], draw: random.Random) -> list[str]:
