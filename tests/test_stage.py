@@ -173,7 +173,7 @@ SHAPING = [
     ("attempt", "sei.target.formats", 'self._fill("solve", question=question)', 'self._fill("solve", question="")', {}),
     ("attempt", "sei.steps", "def split_steps(", "def split_steps_too(", {}),
     ("attempt", "sei.target.load", "prompt.strip()", "prompt", {}),
-    ("attempt", "sei.target.generation", "logits.argmax(-1)", "logits.argmin(-1)", {}),
+    ("attempt", "sei.target.decoding", "logits.argmax(-1)", "logits.argmin(-1)", {}),
     ("select", "sei.target.formats", "example_solution=shown", "example_solution=''", {}),
     ("student_traces", "sei.target.thoughts", "steps=number_steps(steps)", "steps=''", {}),
     ("second_pass", "sei.target.thoughts", "steps=number_steps(steps)", "steps=''", {}),

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
-from sei.target import generation as hf
+from sei.target import batching, decoding, slots
 from sei.target.engine import Query, Sampling
 from sei.target.generation import HFEngine
 from sei.target.load import encode_prompt, end_of_turn
@@ -21,6 +21,18 @@ PROMPTS = [
     "a",
     "Step 1. apples 42",
 ]
+
+LIKE_LLAMA = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "initializer_range",
+    "max_position_embeddings",
+    "eos_token_id",
+)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +109,7 @@ def test_the_end_of_turn_of_the_chat_template_ends_a_completion() -> None:
     bare = HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
     tokenizer.chat_template = IM_CHAT
     assert end_of_turn(tokenizer) == 300
-    assert hf._end_tokens(model, tokenizer).tolist() == [0, 300]
+    assert decoding.end_tokens(model, tokenizer) == [0, 300]
     chat = HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
     ended = [sum(not one.truncated for [one] in completions) for completions in (bare, chat)]
     assert ended[0] < ended[1]
@@ -135,23 +147,23 @@ def test_greedy_samples_are_repeated(model: LlamaForCausalLM, tokenizer: PreTrai
 def test_choose_inverts_the_cumulative_distribution_inside_the_nucleus() -> None:
     # Probabilities .1 .6 .3. The nucleus of .8 is tokens 1 and 2 (.6, .3), rescaled to 2/3 and 1/3.
     logits = torch.tensor([[0.1, 0.6, 0.3]]).log().repeat(4, 1)
-    rows = [hf._Row(0, 0, []) for _ in range(4)]
+    rows = [decoding.Row(0, 0, []) for _ in range(4)]
     for row, value in zip(rows, [0.0, 0.66, 0.67, 0.999999], strict=True):
         row.uniform = torch.tensor([value]).numpy()
-    assert hf._choose(logits, rows, 0, Sampling(temperature=1.0, top_p=0.8)).tolist() == [1, 1, 2, 2]
+    assert decoding.choose(logits, rows, Sampling(temperature=1.0, top_p=0.8)).tolist() == [1, 1, 2, 2]
     # Without a nucleus the order is the vocabulary's: [0, .1) [.1, .7) [.7, 1).
-    assert hf._choose(logits, rows, 0, Sampling(temperature=1.0)).tolist() == [0, 1, 1, 2]
+    assert decoding.choose(logits, rows, Sampling(temperature=1.0)).tolist() == [0, 1, 1, 2]
 
 
 def test_top_p_and_temperature_change_the_draw() -> None:
     logits = torch.tensor([[0.5, 0.3, 0.2]]).log().repeat(1000, 1)
-    rows = [hf._Row(0, 0, []) for _ in range(1000)]
+    rows = [decoding.Row(0, 0, []) for _ in range(1000)]
     for index, row in enumerate(rows):
         row.uniform = torch.tensor([(index + 0.5) / 1000]).numpy()
-    drawn = hf._choose(logits, rows, 0, Sampling(temperature=1.0))
+    drawn = decoding.choose(logits, rows, Sampling(temperature=1.0))
     assert drawn.bincount().tolist() == [500, 300, 200]
     # At temperature .5 the probabilities are squared: .25 .09 .04, that is .658 .237 .105.
-    drawn = hf._choose(logits, rows, 0, Sampling(temperature=0.5))
+    drawn = decoding.choose(logits, rows, Sampling(temperature=0.5))
     assert drawn.bincount().tolist() == pytest.approx([658, 237, 105], abs=1)
 
 
@@ -163,24 +175,101 @@ def test_prompt_as_long_as_the_context_is_truncated_at_once(
     assert other.tokens == 4
 
 
-def test_out_of_memory_halves_the_batch(
+def test_out_of_memory_halves_the_batch_and_generates_nothing_twice(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = HFEngine.of(model, tokenizer)
-    expected = texts(engine, Sampling(max_new_tokens=6))
-    generate = hf._generate
-    sizes = []
+    """More than 7 rows do not fit once they have 9 tokens: they go on from there, and the limit is remembered."""
+    prompts = [f"{index} apples and {index} more" for index in range(30)]
+    sampling = Sampling(max_new_tokens=40, temperature=1.0, seed=3)
+    expected = HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
+    engine = HFEngine.of(model, tokenizer, batch_size=16)
+    step, add = batching.Batch._step, decoding.Ending.add
+    sizes: list[int] = []
+    added: list[int] = []
 
-    def small_memory(model, tokenizer, batch, *args):  # type: ignore[no-untyped-def]
-        sizes.append(len(batch))
-        if len(batch) > 2:
-            batch[0].tokens.append(1)
+    def small_memory(batch: batching.Batch) -> None:
+        sizes.append(batch.size)
+        if batch.size > 7 and any(len(row.tokens) > 9 for row in batch.rows.values()):
             raise torch.OutOfMemoryError("too large")
-        return (yield from generate(model, tokenizer, batch, *args))
+        step(batch)
 
-    monkeypatch.setattr(hf, "_generate", small_memory)
-    assert texts(engine, Sampling(max_new_tokens=6)) == expected
-    assert sizes == [5, 2, 3, 1, 2]
+    monkeypatch.setattr(batching.Batch, "_step", small_memory)
+    monkeypatch.setattr(decoding.Ending, "add", lambda self, row, token: (added.append(token), add(self, row, token)))
+    assert engine.complete(queries(prompts), sampling) == expected
+    assert len(added) == sum(completion.tokens for [completion] in expected)
+    assert sizes[0] == 16
+    assert min(sizes) <= 7
+    sizes.clear()
+    assert engine.complete(queries(prompts), sampling) == expected
+    assert max(sizes) <= 7, "what did not fit was tried again"
+
+
+def test_one_row_that_does_not_fit_is_an_error(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(batch: batching.Batch) -> None:
+        raise torch.OutOfMemoryError("too large")
+
+    monkeypatch.setattr(batching.Batch, "_step", no_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        texts(HFEngine.of(model, tokenizer), Sampling(max_new_tokens=40))
+
+
+def test_a_sliding_window_and_refilled_slots_do_not_disturb_each_other(tokenizer: PreTrainedTokenizerFast) -> None:
+    torch.manual_seed(0)
+    base = small_model().config.to_dict()
+    model = MistralForCausalLM(MistralConfig(**{k: base[k] for k in LIKE_LLAMA}, sliding_window=8)).eval()
+    prompts = [f"{index} apples and {'more ' * (index % 5)}" for index in range(12)]
+    found = HFEngine.of(model, tokenizer, batch_size=3).complete(queries(prompts), Sampling(max_new_tokens=30))
+    for prompt, [completion] in zip(prompts, found, strict=True):
+        ids = torch.tensor([encode_prompt(tokenizer, prompt)])
+        made = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=30, do_sample=False)
+        assert completion.text == tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_layers_that_no_row_can_be_put_into_are_filled_batch_by_batch(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [f"{index} apples and {index} more" for index in range(20)]
+    sampling = Sampling(max_new_tokens=90, temperature=1.0, seed=3)
+    expected = HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
+    monkeypatch.setattr(slots, "_PLAIN", ())
+    assert not slots.SlotCache(model).refillable
+    assert HFEngine.of(model, tokenizer, batch_size=8).complete(queries(prompts), sampling) == expected
+
+
+def test_waiting_rows_come_in_as_others_end(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is full until nothing waits, so that the steps are hardly more than the tokens need."""
+    prompts = [f"{index} apples and {index} more" for index in range(60)]
+    living: list[tuple[int, int]] = []
+    step = batching.Batch._step
+
+    def watched(batch: batching.Batch) -> None:
+        living.append((len(batch.rows), len(batch.waiting)))
+        step(batch)
+
+    monkeypatch.setattr(batching.Batch, "_step", watched)
+    sampling = Sampling(max_new_tokens=90, temperature=1.0)
+    found = HFEngine.of(model, tokenizer, batch_size=8).complete(queries(prompts), sampling)
+    steps, living[:] = list(living), []
+    assert found == HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
+    assert not any(waiting for _, waiting in living), "all fit at once, and none was put in another's place"
+    assert {rows for rows, waiting in steps if waiting} == {8}
+
+
+def test_the_batch_is_as_large_as_memory_allows(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token takes 2 layers x (keys and values) x 2 heads x 16 numbers x 4 bytes = 512 bytes."""
+    monkeypatch.setattr(batching, "free_memory", lambda device: 10_240_000)
+    limits = batching.Limits.of(model, 256)
+    assert limits.tokens == batching.SHARE * 20_000
+    assert limits.slots(136) == 12_000 // (136 + slots.STEP) == 60
+    assert limits.slots(10**6) == 1
+    assert limits.slots(1) == 184
+    assert batching.Limits.of(model, 100).slots(1) == 100
 
 
 def test_progress_counts_every_completion(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:

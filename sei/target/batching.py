@@ -1,0 +1,235 @@
+"""Continuous batching: rows that have ended are replaced by waiting ones, so that the batch stays full to the end.
+
+Place in the flow: `target.generation` hands over all rows of a call; `decode` yields those that have ended. How many
+rows are in the batch at once goes by the memory that is free and what a token takes of it. Where that was too much, half of
+it is used from then on, and the rows go on with the tokens that they have.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+
+from sei.target.decoding import Ending, Row, choose
+from sei.target.engine import Sampling
+from sei.target.slots import STEP, SlotCache
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PREFILL = 8192  # tokens of prompts that are read at once: enough to keep a device busy
+SHARE = 0.6  # of the free memory that a batch's keys and values may take; the rest is for what the model computes with
+REFILL = 0.125  # share of the slots that is free when new rows come in, or when the batch shrinks at the end
+
+
+@dataclass
+class Limits:
+    """What fits: rows in a batch, their tokens in the cache, and tokens of prompts that are read at once."""
+
+    rows: int
+    tokens: int
+    prefill: int = PREFILL
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, rows: int) -> Limits:
+        """By the memory that is free now; `rows` at the most."""
+        cache = SlotCache(model)
+        probe = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+        with torch.inference_mode():
+            model(input_ids=probe, past_key_values=cache.cache, use_cache=True, logits_to_keep=1)
+        each = cache.bytes_per_token()
+        return cls(rows, int(SHARE * free_memory(model.device)) // each if each else 2**31)
+
+    def slots(self, longest: int) -> int:
+        """How many rows of at most `longest` tokens the batch can have."""
+        return max(1, min(self.rows, self.tokens // (longest + STEP)))
+
+    def halve(self, rows: int, longest: int) -> None:
+        """Remember that `rows` of at most `longest` tokens were too many."""
+        self.tokens = rows * (longest + STEP) // 2
+        self.prefill = max(1, self.prefill // 2)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be allocated."""
+    if device.type != "cuda":
+        return int(psutil.virtual_memory().available)
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def decode(
+    model: PreTrainedModel, rows: Sequence[Row], sampling: Sampling, ending: Ending, limits: Limits
+) -> Iterator[list[Row]]:
+    """Complete all rows, longest first, so that a batch that is too large fails early; yields those that have ended."""
+    if full := [row for row in rows if not ending.room(row)]:
+        for row in full:
+            ending.end(row, truncated=True)
+        yield full
+    while waiting := sorted((row for row in rows if not row.ended), key=lambda row: -row.length):
+        batch = Batch(model, waiting, sampling, ending, limits)
+        try:
+            while batch.rows or batch.waiting:
+                if ended := batch.advance():
+                    yield ended
+        except torch.OutOfMemoryError:
+            if batch.size == 1:
+                raise
+            limits.halve(batch.size, batch.longest)
+        if model.device.type == "cuda":
+            del batch
+            torch.cuda.empty_cache()
+
+
+class Batch:
+    """Rows in the making, by slot, and the cache they stand in."""
+
+    def __init__(
+        self, model: PreTrainedModel, waiting: Sequence[Row], sampling: Sampling, ending: Ending, limits: Limits
+    ) -> None:
+        self.model, self.sampling, self.ending, self.limits = model, sampling, ending, limits
+        self.waiting = deque(waiting)
+        self.rows: dict[int, Row] = {}  # by slot
+        self.size = self.longest = 0  # slots, and the tokens that a row of them may come to
+
+    @torch.inference_mode()
+    def advance(self) -> list[Row]:
+        """Let new rows in where there is room, and give every row its next token. Returns the rows that ended."""
+        self._ended: list[Row] = []
+        free = self.size - len(self.rows)
+        if self.waiting and (not self.rows or (self._cache.refillable and free >= REFILL * self.size)):
+            self._fill()
+        elif not self.waiting and free >= REFILL * self.size:
+            self._move(len(self.rows))
+        if self.rows:
+            self._step()
+        return self._ended
+
+    def _begin(self) -> None:
+        """An empty batch for the rows that wait."""
+        self._cache = SlotCache(self.model)
+        self.longest = self._may_come_to(self.waiting[0])
+        self.size = self.limits.slots(self.longest)
+        device = self.model.device
+        self._lengths = torch.zeros(self.size, dtype=torch.long, device=device)  # tokens in the cache
+        self._next = torch.zeros_like(self._lengths)  # the token that each row goes on with
+        self._mask = torch.zeros(self.size, 0, dtype=torch.long, device=device)
+
+    def _may_come_to(self, row: Row) -> int:
+        return len(row.prompt) + self.ending.most
+
+    def _fill(self) -> None:
+        """Let rows in until every slot has one."""
+        if not self.rows:
+            self._begin()
+        else:
+            self.longest = max(map(self._may_come_to, (*self.rows.values(), self.waiting[0])))
+            if (size := self.limits.slots(self.longest)) > self.size:
+                self._move(size)
+        free = deque(slot for slot in range(self.size) if slot not in self.rows)
+        while free and self.waiting:
+            most = max(1, self.limits.prefill // self.waiting[0].length) if self._cache.refillable else self.size
+            new = [self.waiting.popleft() for _ in range(min(most, len(free), len(self.waiting)))]
+            self._read(new, [free.popleft() for _ in new])
+
+    def _read(self, rows: list[Row], slots: list[int]) -> None:
+        """Run the model on the rows' prompts (and what they have behind them), into `slots` of the cache."""
+        device, cache = self.model.device, SlotCache(self.model) if self._cache.refillable else self._cache
+        longest = max(row.length for row in rows)
+        pad = self.ending.tokenizer.eos_token_id
+        ids = torch.tensor([[pad] * (longest - row.length) + row.prompt + row.tokens for row in rows], device=device)
+        lengths = torch.tensor([row.length for row in rows], device=device)
+        mask = (torch.arange(longest, device=device) >= longest - lengths[:, None]).long()
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        logits = self._run(ids, mask, positions, cache)
+        cache.columns.end = longest
+        where = torch.tensor(slots, device=device)
+        if self._cache.refillable:
+            self._place(where, cache, mask)
+        else:
+            self._mask = mask
+        self._lengths[where] = lengths
+        self.rows |= dict(zip(slots, rows, strict=True))
+        self._take(slots, logits)
+
+    def _place(self, slots: torch.Tensor, other: SlotCache, mask: torch.Tensor) -> None:
+        """Put what `other` has into slots of the cache."""
+        longest, columns = mask.shape[1], self._cache.columns
+        if not self._mask.shape[1]:
+            columns.end = longest
+            self._mask = self._mask.new_zeros(self.size, longest + STEP)
+        elif longest > columns.end:
+            self._move(self.size, end=longest)
+        for layer, one in zip(self._cache.layers(), other.layers(), strict=True):
+            layer.place(slots, one, (self.size, self._mask.shape[1]))
+        self._mask[slots] = 0
+        self._mask[slots, columns.end - longest : columns.end] = mask
+
+    def _step(self) -> None:
+        """One token more for every row."""
+        columns = self._cache.columns
+        if columns.end == self._mask.shape[1]:
+            self._move(self.size)
+        if self._cache.refillable:
+            columns.start = columns.end - self._width()
+        slots = sorted(self.rows)
+        self._mask[:, columns.end] = 1
+        mask = self._mask[:, columns.start : columns.end + 1]
+        logits = self._run(self._next[:, None], mask, self._lengths[:, None], self._cache)
+        columns.end += 1
+        self._lengths += 1
+        self._take(slots, logits if len(slots) == self.size else logits[torch.tensor(slots, device=logits.device)])
+
+    def _width(self) -> int:
+        """Columns that the longest row has in the cache: all its tokens but the last one."""
+        return max(row.length for row in self.rows.values()) - 1
+
+    def _run(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: SlotCache) -> torch.Tensor:
+        """The logits behind each row, [rows, vocabulary]."""
+        output = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1]
+
+    def _take(self, slots: list[int], logits: torch.Tensor) -> None:
+        """Choose the next token of the rows in `slots`; rows that end leave theirs."""
+        rows = [self.rows[slot] for slot in slots]
+        chosen = choose(logits, rows, self.sampling)
+        self._next[torch.tensor(slots, device=chosen.device)] = chosen
+        for slot, row, token in zip(slots, rows, chosen.tolist(), strict=True):
+            self.ending.add(row, token)
+            if row.ended:
+                self._ended.append(self.rows.pop(slot))
+                self._lengths[slot] = 0  # what still runs in the slot counts its positions from here
+
+    def _move(self, size: int, *, end: int = 0) -> None:
+        """New storage for `size` slots: the rows first, as far to the left as `end` and their length allow."""
+        kept = torch.tensor(sorted(self.rows), device=self._mask.device)
+        columns = self._cache.columns
+        if self._cache.refillable:
+            width = self._width()
+            columns.start, end = columns.end - width, max(width, end)
+            for layer in self._cache.layers():
+                layer.move(kept, size, end)
+        else:
+            width, end, size = columns.end, columns.end, len(kept)
+            self._cache.cache.batch_select_indices(kept)
+        mask = self._mask.new_zeros(size, end + STEP)
+        mask[: len(kept), end - width : end] = self._mask[kept, columns.start : columns.end]
+        self._mask = mask
+        columns.start, columns.end = end - width, end
+        spare = (0, size - len(kept))
+        self._lengths = torch.nn.functional.pad(self._lengths[kept], spare)
+        self._next = torch.nn.functional.pad(self._next[kept], spare)
+        self.rows = dict(enumerate(self.rows[slot] for slot in sorted(self.rows)))
+        self.size = size
