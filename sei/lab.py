@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +28,7 @@ from sei.data.splits import Splits
 from sei.records import Problem, Record
 from sei.stage import Output, Stage
 from sei.stages.separate import separate
-from sei.target.engine import Completion, Engine, OnDevice, Query, Replays, Sampling
+from sei.target.engine import Completion, Engine, OnDevice, Query, Replays, Sampling, as_they_end
 from sei.target.formats import Formats, PromptStyle
 from sei.target.load import Dtype
 from sei.target.precision import Choice, dtype_for, precision_for
@@ -74,6 +74,11 @@ class Target:
         """As `Engine.complete`."""
         self._lab.make_room(self)
         return self._engine.complete(queries, sampling)
+
+    def stream(self, queries: Sequence[Query], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
+        """As `Streams.stream`, whatever the engine."""
+        self._lab.make_room(self)
+        return as_they_end(self._engine, queries, sampling)
 
     def close(self) -> None:
         if "_engine" in self.__dict__:

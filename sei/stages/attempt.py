@@ -1,8 +1,7 @@
 """Attempt: the model answers every problem, and every answer is graded.
 
-Place in the flow: problems -> **attempts** -> mistakes. The same stage evaluates test sets. Work is saved in chunks, so
-an interrupted run repeats at most one of them; chunk borders depend on the problems alone, so a resumed run ends with
-the same artifact as an uninterrupted one.
+Place in the flow: problems -> **attempts** -> mistakes. The same stage evaluates test sets. Completions are saved every few
+minutes (`stages.ask`), so that an interrupted run repeats little.
 """
 
 from __future__ import annotations
@@ -13,10 +12,8 @@ from pathlib import Path
 from sei.answers import Style, grade_many
 from sei.records import Attempt, Problem, Rejected, content_id
 from sei.stage import Output, stage
+from sei.stages.ask import ask
 from sei.target.engine import Asking, Completion, Engine, Query, Sampling
-from sei.workspace import read_records, write_records
-
-CHUNK = 1024  # problems saved at a time: large enough for well-filled length-sorted batches
 
 
 @stage(Attempt, "attempts")
@@ -35,16 +32,9 @@ def attempt(
 
     A problem without any completion (a recorded engine that has none for it) is rejected as `no_attempt`.
     """
-    attempts: list[Attempt] = []
-    for start in range(0, len(problems), CHUNK):
-        path = scratch / f"attempts-{start:06d}.jsonl"
-        if not path.is_file():
-            chunk = problems[start : start + CHUNK]
-            queries = [Query(formats.solve(problem.question), problem.question) for problem in chunk]
-            answers = engine.complete(queries, sampling.until(formats.stop))
-            write_records(path, _grade(chunk, answers, style, formats))
-        attempts += read_records(path, Attempt)
-        on_progress(min(start + CHUNK, len(problems)), len(problems))
+    queries = [Query(formats.solve(problem.question), problem.question) for problem in problems]
+    answers = ask(engine, queries, sampling.until(formats.stop), scratch, "completions", on_progress)
+    attempts = _grade(problems, answers, style, formats)
     answered = {item.problem_id for item in attempts}
     silent = [Rejected.make(problem.id, "no_attempt") for problem in problems if problem.id not in answered]
     return Output(

@@ -17,7 +17,7 @@ Example::
     race = Race(["a", "b", "c"], groups=[10, 10], keep=1)
     while asked := race.next():
         for candidate, problem in asked:
-            race.tell(candidate, problem, right=..., tokens=...)
+            race.tell(candidate, problem, right, tokens)
     race.ranked()[:1]                                          # the winner's place in the list
 """
 
@@ -40,7 +40,8 @@ class Race:
         self._groups = [range(start, start + size) for start, size in zip(starts, groups, strict=True) if size]
         self._weights = [1 / len(group) / len(self._groups) for group in self._groups for _ in group]
         self._right: list[dict[int, bool | None]] = [{} for _ in ids]  # by problem; None: there is no answer
-        self._tokens = [0] * self.problems  # of all answers to each problem
+        self.tokens = [0] * self.problems  # of all answers to each problem
+        self.answers = 0
         drawn = sorted(range(len(ids)), key=lambda item: ids[item])  # ids are hashes, so this is a random order
         self._pilot = drawn[: max(1, min(PILOT, len(ids) // 20))]
         self._learnt = False
@@ -68,10 +69,11 @@ class Race:
             asked += [(item, problem) for problem in sorted(self._open(item)[: round(count * more)])]
         return asked
 
-    def tell(self, item: int, problem: int, *, right: bool | None, tokens: int = 0) -> None:
+    def tell(self, item: int, problem: int, right: bool | None, tokens: int = 0) -> None:
         """An answer, and what it cost. `right` None: there is none, and the score is the mean of the others."""
         self._right[item][problem] = right
-        self._tokens[problem] += tokens
+        self.answers += 1
+        self.tokens[problem] += tokens
         self._bounds[item] = self.score(item, if_open=True)
 
     def ranked(self) -> list[int]:
@@ -110,7 +112,7 @@ class Race:
 
         def worth(problem: int) -> float:
             failed = fmean(self._right[item][problem] is False for item in self._pilot)
-            return self._weights[problem] * (failed + 0.01) / (self._tokens[problem] + 1)
+            return self._weights[problem] * (failed + 0.01) / (self.tokens[problem] + 1)
 
         self._order.sort(key=lambda problem: -worth(problem))
         self._learnt = True

@@ -19,11 +19,10 @@ from typing import Literal
 from sei.answers import Style, grade
 from sei.records import Attempt, Problem, Verdict, content_id
 from sei.stage import Output, stage
-from sei.stages.attempt import CHUNK
+from sei.stages.ask import ask
 from sei.target.engine import Completion, Engine, Query, Sampling
 from sei.target.thoughts import Thoughts
 from sei.templates import Malformed, marked
-from sei.workspace import read_records, write_records
 
 Way = Literal["check", "reflect"]
 BETWEEN = "\n\n---\n\n"  # stands between the two passes in `Attempt.output`
@@ -49,23 +48,15 @@ def second_pass(
     both passes around `BETWEEN`, to be read and not to be graded again; attempts without readable steps stay as they are.
     """
     problem_of = {problem.id: problem for problem in problems}
-    second: list[Attempt] = []
-    for start in range(0, len(attempts), CHUNK):
-        path = scratch / f"second-{start:06d}.jsonl"
-        if not path.is_file():
-            chunk = attempts[start : start + CHUNK]
-            steps = [thoughts.steps(one.output) for one in chunk]
-            ask = thoughts.check if way == "check" else thoughts.reflect
-            questions = [problem_of[one.problem_id].question for one in chunk]
-            queries = [Query(ask(q, lines), q) for q, lines in zip(questions, steps, strict=True) if lines]
-            texts = iter(engine.complete(queries, sampling.until(thoughts.stop)))
-            rows = [
-                _joined(one, next(texts), problem_of[one.problem_id].answer, thoughts, way, style) if lines else one
-                for one, lines in zip(chunk, steps, strict=True)
-            ]
-            write_records(path, rows)
-        second += read_records(path, Attempt)
-        on_progress(min(start + CHUNK, len(attempts)), len(attempts))
+    steps = [thoughts.steps(one.output) for one in attempts]
+    prompt = thoughts.check if way == "check" else thoughts.reflect
+    questions = [problem_of[one.problem_id].question for one in attempts]
+    queries = [Query(prompt(q, lines), q) for q, lines in zip(questions, steps, strict=True) if lines]
+    texts = iter(ask(engine, queries, sampling.until(thoughts.stop), scratch, "second", on_progress))
+    second = [
+        _joined(one, next(texts), problem_of[one.problem_id].answer, thoughts, way, style) if lines else one
+        for one, lines in zip(attempts, steps, strict=True)
+    ]
     return Output(second, received=len(attempts), numbers=_numbers(attempts, second, thoughts, way, style))
 
 

@@ -2,8 +2,8 @@
 
 Place in the flow: synthetic problems -> **selected examples** -> training examples (SEI step 5). Each candidate is put as
 the one example before each of 10 problems the target got wrong and 10 it got right; its score is the mean of the two
-accuracies; the top share is kept. Who cannot get there any more is asked nothing more (`stages.race`). Answers are saved in
-chunks, so that an interrupted selection repeats at most one of them.
+accuracies; the top share is kept. Who cannot get there any more is asked nothing more (`stages.race`). Answers are saved
+every few minutes (`stages.ask`).
 """
 
 from __future__ import annotations
@@ -11,32 +11,17 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 from sei.answers import Style, grade
-from sei.records import Attempt, Mistake, Problem, Record, Rejected, Synthetic, Verdict, content_id
+from sei.records import Attempt, Mistake, Problem, Rejected, Synthetic, Verdict
 from sei.stage import Output, stage
+from sei.stages.ask import ask
 from sei.stages.race import Race
-from sei.target.engine import Engine, Query, Sampling
+from sei.target.engine import Completion, Engine, Query, Sampling
 from sei.target.formats import Formats
-from sei.workspace import read_records, write_records
-
-CHUNK = 2000  # answers saved at a time
-
-
-@dataclass(frozen=True)
-class Answered(Record):
-    """One answer with a candidate as demonstration: `right` is None where the target gave none."""
-
-    right: bool | None
-    tokens: int
-
-    @staticmethod
-    def name(candidate: Synthetic, problem: Problem) -> str:
-        """The id of the answer to `problem` after `candidate`."""
-        return content_id("answered", candidate.id, problem.id)
 
 
 def development_set(
@@ -90,20 +75,17 @@ def select(
         return Output([], received=0)
     count = max(1, round(keep * len(candidates)))
     race = Race([item.id for item in candidates], [len(wrong), len(right)], count)
-    ask = _Examiner([*wrong, *right], engine, formats, sampling.until(formats.stop), style)
+    problems, until = [*wrong, *right], sampling.until(formats.stop)
     total = race.problems * len(candidates)
-    requests = tokens = 0
+    decided = rounds = 0
     while asked := race.next():
-        for start in range(0, len(asked), CHUNK):
-            chunk = asked[start : start + CHUNK]
-            path = scratch / f"answers-{requests:08d}.jsonl"
-            if not path.is_file():
-                write_records(path, ask([(candidates[item], problem) for item, problem in chunk]))
-            for (item, problem), answer in zip(chunk, read_records(path, Answered), strict=True):
-                race.tell(item, problem, right=answer.right, tokens=answer.tokens)
-                tokens += answer.tokens
-            requests += len(chunk)
-            on_progress(race.decided(), total)
+        pairs = [(candidates[item], problems[problem]) for item, problem in asked]
+        queries = [Query(formats.one_shot(c.question, c.solution, p.question), p.question) for c, p in pairs]
+        told = partial(lambda before, done, _: on_progress(before + done, total), decided)
+        answers = ask(engine, queries, until, scratch, f"round{rounds:04d}", told)
+        for (item, problem), completions in zip(asked, answers, strict=True):
+            race.tell(item, problem, *_verdict(completions, problems[problem], style))
+        decided, rounds = race.decided(), rounds + 1
     on_progress(total, total)
     ranked = race.ranked()
     kept = [dataclasses.replace(candidates[item], score=race.bound(item)) for item in ranked[:count]]
@@ -113,12 +95,20 @@ def select(
         "lowest_kept_score": cut,
         "wrong_problems": len(wrong),
         "right_problems": len(right),
-        "answers": requests,
-        "answers_spared": total - requests,
-        "output_tokens": tokens,
+        "answers": race.answers,
+        "answers_spared": total - race.answers,
+        "output_tokens": sum(race.tokens),
     }
     rejected = [_rejected(candidates[item].id, race, item, cut) for item in ranked[count:]]
     return Output(kept, received=len(candidates), rejected=rejected, numbers=numbers)
+
+
+def _verdict(completions: Sequence[Completion], problem: Problem, style: Style) -> tuple[bool | None, int]:
+    """Whether the first completion is right, None where there is none, and its tokens."""
+    if not completions:
+        return None, 0
+    one = completions[0]
+    return grade(one.text, problem.answer, style, truncated=one.truncated) is Verdict.CORRECT, one.tokens
 
 
 def _rejected(name: str, race: Race, item: int, cut: float) -> Rejected:
@@ -127,34 +117,6 @@ def _rejected(name: str, race: Race, item: int, cut: float) -> Rejected:
         return Rejected.make(name, "low_score", detail=f"score {bound:.3f}; the cut is {cut:.3f}")
     found = f"score at most {bound:.3f} after {asked} of {race.problems} answers; the cut is {cut:.3f}"
     return Rejected.make(name, "cannot_reach_cut", detail=found)
-
-
-@dataclass(frozen=True)
-class _Examiner:
-    """Asks the target, with a candidate before each problem."""
-
-    problems: Sequence[Problem]
-    engine: Engine
-    formats: Formats
-    sampling: Sampling
-    style: Style
-
-    def __call__(self, asked: Sequence[tuple[Synthetic, int]]) -> list[Answered]:
-        """One answer each, in order."""
-        problems = [self.problems[number] for _, number in asked]
-        queries = [
-            Query(self.formats.one_shot(item.question, item.solution, problem.question), problem.question)
-            for (item, _), problem in zip(asked, problems, strict=True)
-        ]
-        answers = []
-        completed = self.engine.complete(queries, self.sampling)
-        for (item, _), problem, completions in zip(asked, problems, completed, strict=True):
-            right = None
-            for one in completions[:1]:
-                right = grade(one.text, problem.answer, self.style, truncated=one.truncated) is Verdict.CORRECT
-            tokens = sum(one.tokens for one in completions[:1])
-            answers.append(Answered(Answered.name(item, problem), right, tokens))
-        return answers
 
 
 def _shuffled(items: Sequence[str], draw: random.Random) -> list[str]:

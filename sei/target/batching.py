@@ -7,6 +7,7 @@ it is used from then on, and the rows go on with the tokens that they have.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PREFILL = 8192  # tokens of prompts that are read at once: enough to keep a device busy
 SHARE = 0.6  # of the free memory that a batch's keys and values may take; the rest is for what the model computes with
+SHARED = 16  # tokens that prompts must begin with alike, for these to be read once
 REFILL = 0.125  # share of the slots that is free when new rows come in, or when the batch shrinks at the end
 
 
@@ -71,8 +73,8 @@ def decode(
         for row in full:
             ending.end(row, truncated=True)
         yield full
-    while waiting := sorted((row for row in rows if not row.ended), key=lambda row: -row.length):
-        batch = Batch(model, waiting, sampling, ending, limits)
+    while open_ := [row for row in rows if not row.ended]:
+        batch = Batch(model, in_order(open_), sampling, ending, limits)
         try:
             while batch.rows or batch.waiting:
                 if ended := batch.advance():
@@ -84,6 +86,35 @@ def decode(
         if model.device.type == "cuda":
             del batch
             torch.cuda.empty_cache()
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Longest first, so that a batch that is too large fails early; neighbours that begin alike stay together.
+
+    One-shot selection puts one demonstration before many questions: it is read once for all of them (`Row.shared`).
+    """
+    families: list[list[Row]] = []
+    shared: list[int] = []  # by family; of one alone nothing
+    for row in rows:
+        if families:
+            common = _in_common(families[-1][0].prompt, row.prompt)
+            if common >= (0.75 * shared[-1] if shared[-1] else SHARED):  # else the next demonstration has begun
+                families[-1].append(row)
+                shared[-1] = min(common, shared[-1] or common)
+                continue
+        families.append([row])
+        shared.append(0)
+    for family, common in zip(families, shared, strict=True):
+        for row in family:
+            row.shared = common
+        family.sort(key=lambda row: -row.length)
+    return [row for family in sorted(families, key=lambda family: -family[0].length) for row in family]
+
+
+def _in_common(one: list[int], other: list[int]) -> int:
+    """How many tokens two prompts begin with that are the same; each keeps its last token for itself."""
+    most = min(len(one), len(other)) - 1
+    return next((place for place in range(most) if one[place] != other[place]), most)
 
 
 class Batch:
@@ -113,7 +144,7 @@ class Batch:
     def _begin(self) -> None:
         """An empty batch for the rows that wait."""
         self._cache = SlotCache(self.model)
-        self.longest = self._may_come_to(self.waiting[0])
+        self.longest = max(map(self._may_come_to, self._next_in()))
         self.size = self.limits.slots(self.longest)
         device = self.model.device
         self._lengths = torch.zeros(self.size, dtype=torch.long, device=device)  # tokens in the cache
@@ -128,34 +159,81 @@ class Batch:
         if not self.rows:
             self._begin()
         else:
-            self.longest = max(map(self._may_come_to, (*self.rows.values(), self.waiting[0])))
+            self.longest = max(map(self._may_come_to, (*self.rows.values(), *self._next_in())))
             if (size := self.limits.slots(self.longest)) > self.size:
                 self._move(size)
         free = deque(slot for slot in range(self.size) if slot not in self.rows)
         while free and self.waiting:
-            most = max(1, self.limits.prefill // self.waiting[0].length) if self._cache.refillable else self.size
-            new = [self.waiting.popleft() for _ in range(min(most, len(free), len(self.waiting)))]
+            new = self._chunk(len(free))
             self._read(new, [free.popleft() for _ in new])
+
+    def _next_in(self) -> list[Row]:
+        return list(itertools.islice(self.waiting, self.limits.rows))
+
+    def _chunk(self, most: int) -> list[Row]:
+        """The next rows, as many as are read at once: all of them with a beginning that they share, or all without."""
+        rows = [self.waiting.popleft()]
+        cost = rows[0].length
+        while self.waiting and len(rows) < most:
+            row, before = self.waiting[0], rows[-1]
+            together = _same_beginning(before, row)
+            cost += row.length - (row.shared if together else 0)
+            if self._cache.refillable and (cost > self.limits.prefill or bool(row.shared) != bool(before.shared)):
+                break
+            rows.append(self.waiting.popleft())
+        return rows
 
     def _read(self, rows: list[Row], slots: list[int]) -> None:
         """Run the model on the rows' prompts (and what they have behind them), into `slots` of the cache."""
-        device, cache = self.model.device, SlotCache(self.model) if self._cache.refillable else self._cache
-        longest = max(row.length for row in rows)
-        pad = self.ending.tokenizer.eos_token_id
-        ids = torch.tensor([[pad] * (longest - row.length) + row.prompt + row.tokens for row in rows], device=device)
-        lengths = torch.tensor([row.length for row in rows], device=device)
-        mask = (torch.arange(longest, device=device) >= longest - lengths[:, None]).long()
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        logits = self._run(ids, mask, positions, cache)
-        cache.columns.end = longest
-        where = torch.tensor(slots, device=device)
+        texts = [row.prompt + row.tokens for row in rows]
+        if rows[0].shared and self._cache.shareable:
+            cache, mask, logits = self._read_shared(rows, texts)
+        else:
+            cache = SlotCache(self.model) if self._cache.refillable else self._cache
+            ids, mask = self._padded(texts)
+            logits = self._run(ids, mask, _positions(mask), cache)
+            cache.columns.end = mask.shape[1]
+        where = torch.tensor(slots, device=mask.device)
         if self._cache.refillable:
             self._place(where, cache, mask)
         else:
             self._mask = mask
-        self._lengths[where] = lengths
+        self._lengths[where] = mask.sum(-1)
         self.rows |= dict(zip(slots, rows, strict=True))
         self._take(slots, logits)
+
+    def _read_shared(self, rows: list[Row], texts: list[list[int]]) -> tuple[SlotCache, torch.Tensor, torch.Tensor]:
+        """As reading them whole: what neighbours begin with is read once. Cache, mask and logits behind each row."""
+        families: list[Row] = []
+        family_of = []
+        for before, row in zip([None, *rows], rows, strict=False):
+            if before is None or not _same_beginning(before, row):
+                families.append(row)
+            family_of.append(len(families) - 1)
+        beginnings, mask = self._padded([row.prompt[: row.shared] for row in families])
+        read, cache = SlotCache(self.model), SlotCache(self.model)
+        self._run(beginnings, mask, _positions(mask), read)
+        width = read.columns.end = mask.shape[1]
+        ids, own = self._padded([text[row.shared :] for row, text in zip(rows, texts, strict=True)])
+        chosen = torch.tensor(family_of, device=ids.device)
+        for layer, one in zip(cache.layers(), read.layers(), strict=True):
+            layer.begin(one, chosen, own.shape[1])
+        cache.columns.end = width
+        mask = torch.cat([mask[chosen], own], dim=-1)
+        logits = self._run(ids, mask, _positions(mask)[:, width:], cache)
+        # What is masked between a beginning and its row's own part goes before both.
+        order = mask.argsort(dim=-1, stable=True)[:, -max(map(len, texts)) :]
+        for layer in cache.layers():
+            layer.arrange(order)
+        cache.columns.end = order.shape[1]
+        return cache, mask.gather(-1, order), logits
+
+    def _padded(self, texts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids, padded on the left, and a mask that is 1 on texts; both [texts, longest]."""
+        longest, pad = max(map(len, texts)), self.ending.tokenizer.eos_token_id
+        ids = torch.tensor([[pad] * (longest - len(text)) + text for text in texts], device=self.model.device)
+        lengths = torch.tensor([len(text) for text in texts], device=self.model.device)
+        return ids, (torch.arange(longest, device=ids.device) >= longest - lengths[:, None]).long()
 
     def _place(self, slots: torch.Tensor, other: SlotCache, mask: torch.Tensor) -> None:
         """Put what `other` has into slots of the cache."""
@@ -187,7 +265,7 @@ class Batch:
 
     def _width(self) -> int:
         """Columns that the longest row has in the cache: all its tokens but the last one."""
-        return max(row.length for row in self.rows.values()) - 1
+        return max((row.length - 1 for row in self.rows.values()), default=0)
 
     def _run(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: SlotCache) -> torch.Tensor:
         """The logits behind each row, [rows, vocabulary]."""
@@ -214,7 +292,7 @@ class Batch:
 
     def _move(self, size: int, *, end: int = 0) -> None:
         """New storage for `size` slots: the rows first, as far to the left as `end` and their length allow."""
-        kept = torch.tensor(sorted(self.rows), device=self._mask.device)
+        kept = torch.tensor(sorted(self.rows), dtype=torch.long, device=self._mask.device)
         columns = self._cache.columns
         if self._cache.refillable:
             width = self._width()
@@ -233,3 +311,11 @@ class Batch:
         self._next = torch.nn.functional.pad(self._next[kept], spare)
         self.rows = dict(enumerate(self.rows[slot] for slot in sorted(self.rows)))
         self.size = size
+
+
+def _same_beginning(one: Row, other: Row) -> bool:
+    return 0 < one.shared == other.shared and one.prompt[: one.shared] == other.prompt[: other.shared]
+
+
+def _positions(mask: torch.Tensor) -> torch.Tensor:
+    return (mask.cumsum(-1) - 1).clamp(min=0)

@@ -33,6 +33,7 @@ class Row:
     text: str = ""
     truncated: bool = False
     ended: bool = False
+    shared: int = 0  # tokens that its prompt begins with and that its neighbours' prompts begin with too
 
     @property
     def length(self) -> int:

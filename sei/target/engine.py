@@ -7,7 +7,7 @@ Place in the flow: `stages.attempt`, `stages.select` and `stages.evaluate` ask a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -102,6 +102,25 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free the accelerator. Idempotent."""
         ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """An engine that hands over a query's completions as soon as it has them, with the query's place."""
+
+    def stream(self, queries: Sequence[Query], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]: ...
+
+
+AT_ONCE = 1024  # queries that an engine is asked at once that answers all of them or none
+
+
+def as_they_end(engine: Engine, queries: Sequence[Query], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
+    """Each query's place and completions, in the order in which the engine has them."""
+    if isinstance(engine, Streams):
+        yield from engine.stream(queries, sampling)
+        return
+    for start in range(0, len(queries), AT_ONCE):
+        yield from enumerate(engine.complete(queries[start : start + AT_ONCE], sampling), start=start)
 
 
 class EngineChoice(Protocol):

@@ -67,6 +67,17 @@ class SlotLayer(DynamicLayer):
             moved[: len(kept), :, end - width : end] = store[:, :, start : start + width].index_select(0, kept)
             self.stores[index] = moved
 
+    def begin(self, other: SlotLayer, rows: torch.Tensor, more: int) -> None:
+        """Begin as `rows` of another cache, with room for `more` columns."""
+        self.lazy_initialization(other.stores[0], other.stores[1])
+        pad = torch.nn.functional.pad
+        self.stores = [pad(store.index_select(0, rows), (0, 0, 0, more)) for store in other.stores]
+
+    def arrange(self, columns: torch.Tensor) -> None:
+        """Keep these columns of each row, [rows, columns], in this order."""
+        rows = torch.arange(len(columns), device=columns.device)[:, None]
+        self.stores = [store[rows, :, columns].transpose(1, 2) for store in self.stores]
+
     def place(self, slots: torch.Tensor, other: SlotLayer, room: tuple[int, int]) -> None:
         """Put the rows of another cache into `slots`, before the last column in use. `room`: slots and columns of the
         storage, where there is none yet."""
@@ -87,7 +98,8 @@ class SlotCache:
     """A cache for `model`; `cache` is what its forward takes.
 
     `refillable`: rows can be placed among others. Where the model has layers of another kind (a recurrent state, say), they
-    stay transformers' own, and a batch ends before the next begins.
+    stay transformers' own, and a batch ends before the next begins. `shareable`: what several rows begin with can be read
+    once; a sliding window counts columns, and these have gaps then.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -95,6 +107,7 @@ class SlotCache:
         self.cache = DynamicCache(config=model.config)
         kinds = [getattr(layer, "is_sliding", None) for layer in self.cache.layers if type(layer) in _PLAIN]
         self.refillable = len(kinds) == len(self.cache.layers)
+        self.shareable = self.refillable and not any(kinds)
         if self.refillable:
             self.cache.layers = [SlotLayer(self.columns, bool(sliding)) for sliding in kinds]
 

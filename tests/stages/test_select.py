@@ -14,9 +14,10 @@ import pytest
 
 from sei.records import Problem, Synthetic
 from sei.stage import Output
-from sei.stages import select as module
+from sei.stages import ask as module
 from sei.stages.race import Race
 from sei.stages.select import select
+from sei.target import engine
 from sei.target.engine import Completion, Query, Sampling
 from sei.target.formats import Formats
 
@@ -148,7 +149,8 @@ def test_who_cannot_reach_the_cut_is_asked_no_more_and_accounted_for(tmp_path: P
 def test_a_killed_race_goes_on_with_what_it_has_and_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK", 100)
+    monkeypatch.setattr(engine, "AT_ONCE", 100)
+    monkeypatch.setattr(module, "SAVE_EVERY", 0.0)
     items = candidates(120, 3)
     whole = run(World(3), items, tmp_path / "whole", keep=0.2)
     world = World(3)

@@ -259,6 +259,41 @@ def test_waiting_rows_come_in_as_others_end(
     assert {rows for rows, waiting in steps if waiting} == {8}
 
 
+def test_what_neighbours_begin_with_is_read_once_and_changes_nothing(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One-shot prompts: three demonstrations of different lengths before the same six questions, and others among them."""
+    shown = [
+        f"Question: {name} has 12 apples and buys {'30 ' * size}more.\n"
+        for name, size in (("Al", 3), ("Bo", 9), ("Cy", 5))
+    ]
+    prompts = [f"{example}Question: {'more ' * index}{index}?" for example in shown for index in range(6)]
+    prompts = ["12+30=", *prompts[:12], "a", *prompts[12:], "Step 1. apples 42"]
+    sampling = Sampling(max_new_tokens=40, temperature=1.0, seed=3, samples=2)
+    read: list[int] = []
+    padded = batching.Batch._padded
+
+    def counted(batch: batching.Batch, texts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        read.append(sum(map(len, texts)))
+        return padded(batch, texts)
+
+    monkeypatch.setattr(batching.Batch, "_padded", counted)
+    found = HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
+    shared = sum(read)
+    assert found == HFEngine.of(model, tokenizer, batch_size=5).complete(queries(prompts), sampling)
+    monkeypatch.setattr(batching, "SHARED", 10**6)
+    read.clear()
+    assert found == HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
+    assert shared < 0.4 * sum(read)
+
+
+def test_prompts_that_begin_alike_stay_together_longest_first() -> None:
+    long, short, alone = list(range(100, 140)), list(range(40)), [7] * 45
+    rows = [decoding.Row(0, 0, prompt) for prompt in ([*short, 1], [*short, 2, 3], alone, [*long, 4, 5, 6], [*long, 7])]
+    assert [row.prompt[-1] for row in batching.in_order(rows)] == [7, 6, 7, 3, 1]
+    assert [row.shared for row in rows] == [40, 40, 0, 40, 40]
+
+
 def test_the_batch_is_as_large_as_memory_allows(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
