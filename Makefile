@@ -31,6 +31,7 @@ bench: ## speed beside what you would use instead (DATA=FOLDER; training also ne
 	python benchmarks/outside_text.py
 	python benchmarks/precision.py
 	python benchmarks/selection.py
+	python benchmarks/generation.py
 	python benchmarks/rouge.py $(DATA)/gsm8k
 	python benchmarks/client_throughput.py
 	python benchmarks/sft_training.py

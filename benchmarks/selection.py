@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from sft_training import prepare
 from sei.records import Problem, Synthetic
 from sei.results import Results
 from sei.stages.race import Race
+from sei.target.engine import Completion, Query, Sampling
 
 KEPT = (0.2, 0.8)  # the paper's share, and the embedded default's
 SPREADS = (0.0, 0.5, 1.0)  # standard deviation of a candidate's effect, in logits
@@ -76,34 +77,41 @@ def measured(
     lab: Any, candidates: Sequence[Synthetic], wrong: Sequence[Problem], right: Sequence[Problem], folder: Path
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Prints the table of the embedded world. Returns rights and tokens, [candidates, problems], and how many are wrong ones."""
-    from sei.stages.select import Answered, select
-    from sei.workspace import read_records
+    from sei.answers import grade
+    from sei.records import Verdict
+    from sei.stages.select import select
 
-    def run(keep: float, scratch: Path) -> tuple[Any, float, float]:
+    def run(keep: float, scratch: Path) -> tuple[Any, float, float, dict[str, Completion]]:
         scratch.mkdir()
+        recording = Recording(lab.target())
         started, processor = time.perf_counter(), time.process_time()
         output = select(
             candidates,
             wrong,
             right,
-            lab.target(),
+            recording,
             lab.formats,
             lab.sampling,
             keep=keep,
             style=lab.style,
             scratch=scratch,
         )
-        return output, time.perf_counter() - started, time.process_time() - processor
+        return output, time.perf_counter() - started, time.process_time() - processor, recording.completions
 
-    everything, seconds, processor = run(1.0, folder / "everything")
-    answers = {one.id: one for path in (folder / "everything").iterdir() for one in read_records(path, Answered)}
-    rows = [[answers[Answered.name(item, one)] for one in (*wrong, *right)] for item in candidates]
-    rights = np.array([[one.right for one in row] for row in rows])
-    tokens = np.array([[one.tokens for one in row] for row in rows])
-    print(f"\nembedded world: {len(candidates)} candidates x {len(wrong) + len(right)} problems, one engine, in turn")
+    everything, seconds, processor, completions = run(1.0, folder / "everything")
+    problems = [*wrong, *right]
+    prompts = [[lab.formats.one_shot(c.question, c.solution, p.question) for p in problems] for c in candidates]
+    tokens = np.array([[completions[prompt].tokens for prompt in row] for row in prompts])
+
+    def is_right(prompt: str, problem: Problem) -> bool:
+        one = completions[prompt]
+        return grade(one.text, problem.answer, lab.style, truncated=one.truncated) is Verdict.CORRECT
+
+    rights = np.array([[is_right(prompt, p) for prompt, p in zip(row, problems, strict=True)] for row in prompts])
+    print(f"\nembedded world: {len(candidates)} candidates x {len(problems)} problems, one engine, in turn")
     print(f"everything  {tokens.sum():,} tokens, {seconds:.0f} s, {processor:.0f} s of processor time")
     for keep in KEPT:
-        output, s, p = run(keep, folder / f"race-{keep}")
+        output, s, p, _ = run(keep, folder / f"race-{keep}")
         count = len(output.records)
         same = [(one.id, one.score) for one in output.records] == [(o.id, o.score) for o in everything.records[:count]]
         share = output.numbers["output_tokens"] / tokens.sum()
@@ -113,6 +121,20 @@ def measured(
             f"{'the same' if same else 'NOT THE SAME'} {count} with the same scores"
         )
     return rights, tokens, len(wrong)
+
+
+class Recording:
+    """An engine that remembers its completions by prompt."""
+
+    name = "recording"
+
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.completions = engine, dict[str, Completion]()
+
+    def stream(self, queries: Sequence[Query], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
+        for place, made in self.engine.stream(queries, sampling):
+            self.completions[queries[place].prompt] = made[0]
+            yield place, made
 
 
 def least(rights: np.ndarray, tokens: np.ndarray, wrong: int, count: int) -> float:

@@ -20,7 +20,7 @@ from sei.stage import digest
 from sei.target.engine import Completion, Engine, Query, Sampling, as_they_end
 from sei.workspace import read_records, write_records
 
-SAVE_EVERY = 120.0  # seconds of work that a kill can cost
+SAVE_EVERY = 30.0  # seconds of work that a kill can cost
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PREFILL = 8192  # tokens of prompts that are read at once: enough to keep a device busy
 SHARE = 0.6  # of the free memory that a batch's keys and values may take; the rest is for what the model computes with
+UNKNOWN = 131_072  # tokens of a batch whose cache is not ours, so that it is not known what one takes
 SHARED = 16  # tokens that prompts must begin with alike, for these to be read once
 REFILL = 0.125  # share of the slots that is free when new rows come in, or when the batch shrinks at the end
 
@@ -45,7 +46,7 @@ class Limits:
         with torch.inference_mode():
             model(input_ids=probe, past_key_values=cache.cache, use_cache=True, logits_to_keep=1)
         each = cache.bytes_per_token()
-        return cls(rows, int(SHARE * free_memory(model.device)) // each if each else 2**31)
+        return cls(rows, int(SHARE * free_memory(model.device)) // each if each else UNKNOWN)
 
     def slots(self, longest: int) -> int:
         """How many rows of at most `longest` tokens the batch can have."""
@@ -74,15 +75,19 @@ def decode(
             ending.end(row, truncated=True)
         yield full
     while open_ := [row for row in rows if not row.ended]:
-        batch = Batch(model, in_order(open_), sampling, ending, limits)
+        batch, lost = Batch(model, in_order(open_), sampling, ending, limits), False
         try:
             while batch.rows or batch.waiting:
-                if ended := batch.advance():
-                    yield ended
+                batch.advance()
+                if batch.ended:
+                    yield batch.ended
         except torch.OutOfMemoryError:
             if batch.size == 1:
                 raise
             limits.halve(batch.size, batch.longest)
+            lost = True
+        if lost and batch.ended:  # just before memory did
+            yield batch.ended
         if model.device.type == "cuda":
             del batch
             torch.cuda.empty_cache()
@@ -126,12 +131,13 @@ class Batch:
         self.model, self.sampling, self.ending, self.limits = model, sampling, ending, limits
         self.waiting = deque(waiting)
         self.rows: dict[int, Row] = {}  # by slot
+        self.ended: list[Row] = []
         self.size = self.longest = 0  # slots, and the tokens that a row of them may come to
 
     @torch.inference_mode()
-    def advance(self) -> list[Row]:
-        """Let new rows in where there is room, and give every row its next token. Returns the rows that ended."""
-        self._ended: list[Row] = []
+    def advance(self) -> None:
+        """Let new rows in where there is room, and give every row its next token. `ended` are then those that it ended."""
+        self.ended = []
         free = self.size - len(self.rows)
         if self.waiting and (not self.rows or (self._cache.refillable and free >= REFILL * self.size)):
             self._fill()
@@ -139,7 +145,6 @@ class Batch:
             self._move(len(self.rows))
         if self.rows:
             self._step()
-        return self._ended
 
     def _begin(self) -> None:
         """An empty batch for the rows that wait."""
@@ -287,7 +292,7 @@ class Batch:
         for slot, row, token in zip(slots, rows, chosen.tolist(), strict=True):
             self.ending.add(row, token)
             if row.ended:
-                self._ended.append(self.rows.pop(slot))
+                self.ended.append(self.rows.pop(slot))
                 self._lengths[slot] = 0  # what still runs in the slot counts its positions from here
 
     def _move(self, size: int, *, end: int = 0) -> None:

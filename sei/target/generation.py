@@ -1,9 +1,9 @@
 """The engine that generates in process with transformers' models.
 
-Place in the flow: `stages.attempt`, `stages.select` and `stages.evaluate` ask it for completions. All prompts of a call,
-longest first, pass through one batch (`target.batching`): a row that ends makes room for the next. The decode loop is our
-own: on the embedded target it is several times as fast as `generate`, mainly because its key-value cache is written in
-place (`target.slots`).
+Place in the flow: `stages.attempt`, `stages.select` and `stages.evaluate` ask it for completions. All prompts of a call pass
+through one batch (`target.batching`), longest first: a row that ends makes room for the next, and what neighbours begin with is
+read once. The decode loop is our own, with a key-value cache that is written in place (`target.slots`);
+`benchmarks/generation.py` measures it beside transformers' `generate`.
 
 A completion does not depend on what else is asked in the same call: sampling draws its random numbers per prompt
 (rounding in differently shaped matrix products aside, which can decide a tie).

@@ -204,6 +204,25 @@ def test_out_of_memory_halves_the_batch_and_generates_nothing_twice(
     assert max(sizes) <= 7, "what did not fit was tried again"
 
 
+def test_a_row_that_ended_just_before_memory_did_is_not_lost(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The long prompt has room for one token, which reading it gives."""
+    long = next(text for n in range(400) if len(encode_prompt(tokenizer, text := "9" * n)) == 255)
+    expected = HFEngine.of(model, tokenizer).complete(queries([long, *PROMPTS]), Sampling(max_new_tokens=6))
+    assert expected[0][0].tokens == 1
+    step = batching.Batch._step
+    failures = iter([torch.OutOfMemoryError("too large")])
+
+    def once(batch: batching.Batch) -> None:
+        for failure in failures:
+            raise failure
+        step(batch)
+
+    monkeypatch.setattr(batching.Batch, "_step", once)
+    assert HFEngine.of(model, tokenizer).complete(queries([long, *PROMPTS]), Sampling(max_new_tokens=6)) == expected
+
+
 def test_one_row_that_does_not_fit_is_an_error(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
