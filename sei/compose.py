@@ -42,6 +42,7 @@ from sei.schema import TARGET, defaults, keys_of, load_class, unknown_keys
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 OVERLAYS = ("experiment", "ablation", "scale", "world")  # groups that change others
+_BUDGET = re.compile(r"(recipe\.\w+)\.(tokens|steps)")
 _SIMPLE = re.compile(r"[\w.-]+(,[\w.-]+)*")
 
 
@@ -59,9 +60,16 @@ class OptionSource(FileConfigSource):
             target = result.config.get(TARGET)
             schema = load_class(target, group) if target else FIXED.get(group)
             if schema is not None:
-                body = OmegaConf.merge(OmegaConf.create(defaults(schema)), result.config)
-                result.config = body
+                result.config = OmegaConf.merge(OmegaConf.create(defaults(schema)), *self._parts(group, result.config))
         return result
+
+    def _parts(self, group: str, config: DictConfig) -> Iterator[DictConfig]:
+        """An option with the parts it is made of before it: Hydra merges the option over them, with a class's defaults too,
+        which must not put out what a part says."""
+        for part in config.get("defaults") or ():
+            if isinstance(part, str) and part != "_self_":
+                yield from self._parts(group, super().load_config(f"{group}/{part}").config)
+        yield config
 
     def is_group(self, config_path: str) -> bool:
         return super().is_group(_moved(config_path))
@@ -138,7 +146,16 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     faults = [fault for word in arguments if (fault := _secret(word) or _fault(word, folders) or _unreadable(word))]
     if faults:
         raise UserError("\n".join(faults))
-    return [f"++{word}" if _is_key_in_group(word) else word for word in arguments]
+    words = [f"++{word}" if _is_key_in_group(word) else word for word in arguments]
+    return [*words, *_other_budgets(arguments)]
+
+
+def _other_budgets(arguments: Sequence[str]) -> list[str]:
+    """A phase trains for so many tokens or so many steps: who gives the one takes back the other, which a YAML may set."""
+    keys = dict.fromkeys(word.lstrip("+~").split("=", 1)[0] for word in arguments if not word.startswith("-"))
+    wanted = [match.groups() for key in keys if (match := _BUDGET.fullmatch(key))]
+    others = [f"{phase}.{'steps' if budget == 'tokens' else 'tokens'}" for phase, budget in wanted]
+    return [f"++{key}=null" for key in others if key not in keys]
 
 
 def _is_key_in_group(word: str) -> bool:

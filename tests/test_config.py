@@ -365,3 +365,24 @@ def test_what_would_do_nothing_or_fail_late_is_refused(overrides: tuple[str, ...
 def test_paths_make_up_for_answers_without_solutions() -> None:
     composed("recipe=cot", "data=csqa", "recipe.path_sources=[{kind: target, samples: 2, temperature: 0.7}]")
     composed("eval.select=paper", "recipe.training.keep_every=10")
+
+
+def test_what_a_recipe_is_made_of_is_not_put_out_by_its_classs_defaults() -> None:
+    lema = composed("model=llama2-13b", "recipe=correction", "data=gsm8k").recipe
+    assert (lema.training.rank, lema.training.steps, lema.training.batch_examples, lema.style) == (64, 2000, 96, "lema")
+    sei = composed("model=llama2-13b", "recipe=sei", "data=gsm8k").recipe
+    assert (sei.training.epochs, sei.training.dropout, sei.training.warmup) == (3, 0.1, 0.03)
+
+
+def test_a_budget_of_tokens_takes_back_one_of_steps() -> None:
+    for model in ("tiny", "llama2-13b"):
+        training = composed(
+            f"model={model}", "data=gsm8k", "recipe=correction", "recipe.training.tokens=1000"
+        ).recipe.training
+        assert (training.tokens, training.steps) == (1000, None)
+        training = composed(
+            f"model={model}", "data=gsm8k", "recipe=correction", "recipe.training.steps=10"
+        ).recipe.training
+        assert (training.tokens, training.steps) == (None, 10)
+    with pytest.raises(UserError, match="give one of them"):
+        composed("recipe=correction", "recipe.training.steps=10", "recipe.training.tokens=10")
