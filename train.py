@@ -28,7 +28,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sei.compose import keys_to_leave_out, prepare, register, without
+from sei.compose import keys_to_leave_out, origin, prepare, register, without
 from sei.config import build
 from sei.errors import Ended, UserError
 
@@ -51,7 +51,8 @@ def main(composed: DictConfig) -> float | None:
         except UserError as error:
             record_failure(folder, error)
             raise
-        return run(config, folder, without(overrides, left_out), in_sweep=in_sweep)
+        where = origin(job, sys.argv[1:], left_out, multirun=in_sweep)
+        return run(config, folder, without(overrides, left_out), where, in_sweep=in_sweep)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         if in_sweep:

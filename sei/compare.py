@@ -31,6 +31,7 @@ from typing import Any, Literal, TextIO
 
 from rich.table import Table
 
+from sei.config import WHERE_AND_HOW
 from sei.errors import UserError, printable
 from sei.records import Outcome
 from sei.run_files import read_checked, read_object, understood
@@ -40,10 +41,8 @@ from sei.terminal import Terminal
 from sei.tracking.page.run import try_to_write
 from sei.tracking.page.sweep import write_sweep_page
 
-# Overrides that do not make two runs different experiments: the two that are compared over, and those that only say where
-# and how to run, or which figures to compare with.
+# Overrides that do not make two runs different experiments: these, which are compared over, and WHERE_AND_HOW.
 _COMPARED_OVER = ("recipe", "seed")
-_WHERE_AND_HOW = ("logger", "cache_dir", "dry_run", "hydra", "expected")
 
 Scores = Mapping[str, float]  # problem id -> share of its samples that are right: 0 or 1 where there is one
 
@@ -387,7 +386,7 @@ def _composed(folder: Path) -> dict[str, Any]:
 
 
 def _where_and_how(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in _WHERE_AND_HOW)
+    return any(key == name or key.startswith(f"{name}.") for name in WHERE_AND_HOW)
 
 
 def _nothing_chosen(key: str, value: str) -> bool:

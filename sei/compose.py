@@ -34,7 +34,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from sei.config import CHOSEN, FIXED, PLAIN
+from sei.config import CHOSEN, FIXED, PLAIN, WHERE_AND_HOW, Origin
 from sei.errors import UserError
 from sei.llm.settings import address_complaints
 from sei.schema import TARGET, defaults, keys_of, load_class, unknown_keys
@@ -68,7 +68,9 @@ class OptionSource(FileConfigSource):
         which must not put out what a part says."""
         for part in config.get("defaults") or ():
             if isinstance(part, str) and part != "_self_":
-                yield from self._parts(group, super().load_config(f"{group}/{part}").config)
+                inner = super().load_config(f"{group}/{part}").config
+                assert isinstance(inner, DictConfig)
+                yield from self._parts(group, inner)
         yield config
 
     def is_group(self, config_path: str) -> bool:
@@ -275,6 +277,37 @@ def keys_to_leave_out(composed: DictConfig, overrides: Sequence[str], recipes: S
 def without(overrides: Sequence[str], left_out: Sequence[str]) -> list[str]:
     """The overrides that have an effect on this job."""
     return [override.lstrip("+") for override in overrides if not _belongs(override, left_out)]
+
+
+def origin(job: Any, arguments: Sequence[str], left_out: Sequence[str], *, multirun: bool) -> Origin:
+    """What a job's command line and its sweep say of it. `job` is Hydra's own configuration, `arguments` the command line.
+
+    A sweep is called after its experiment, or else the keys that it sweeps over; with a hash of everything else that was
+    given, so that two sweeps over the same keys are told apart. Seeds are not in it: adding one makes no new group.
+    """
+    choices = {name: str(job.runtime.choices.get(name) or "none") for name in ("experiment", "ablation")}
+    if _belongs(f"ablation={choices['ablation']}", left_out):
+        choices["ablation"] = "none"
+    words = [word.lstrip("+") for word in arguments if "=" in word and not word.startswith("-")]
+    words = [word for word in words if not _covered(_parted(word)[0], (*WHERE_AND_HOW, "seed", "experiment"))]
+    more = f"-{_short_hash(' '.join(sorted(words)))}" if words else ""
+    group = None if choices["experiment"] == "none" else choices["experiment"] + more
+    swept = None
+    if multirun:
+        given = [f"{key}={value}" for key, value in (job.sweeper.get("params") or {}).items()]
+        swept = frozenset(_parted(word)[0] for word in [*given, *arguments] if _is_swept(word))
+        keys = "-".join(sorted(swept - {"seed"})) or ("seeds" if swept else Path(job.sweep.dir).name)
+        group = group or keys + more
+    return Origin(**choices, swept=swept, group=group)
+
+
+def _is_swept(word: str) -> bool:
+    """Whether a word of the command line gives several values."""
+    if "=" not in word or word.startswith("-"):
+        return False
+    with contextlib.suppress(HydraException):
+        return OverridesParser.create().parse_override(word).is_sweep_override()
+    return False
 
 
 def _parted(override: str) -> tuple[str, str, str]:

@@ -105,8 +105,33 @@ class Logger:
     """Where curves and tables go."""
 
     kind: Literal["offline", "wandb", "none"] = "offline"
-    project: str = "sei"
-    tags: list[str] = field(default_factory=list)
+    # What W&B calls the run. Null: its own variable (WANDB_PROJECT and so on), else what the job is.
+    entity: str | None = None
+    project: str | None = None
+    group: str | None = None  # else the sweep's name
+    name: str | None = None
+    notes: str | None = None
+    tags: list[str] = field(default_factory=list)  # beside recipe, model, data, ablation, experiment and WANDB_TAGS
+    upload: Literal["none", "data", "all"] = "data"  # none: figures alone; data: texts and data sets; all: adapters too
+    # Null: where the run is online.
+    commit: bool | None = None
+    console: bool | None = None
+    device_metrics: bool | None = None
+
+    def complaints(self) -> Iterator[str]:
+        for tag in self.tags:
+            if not 1 <= len(tag) <= MOST_TAG:
+                yield f"logger.tags: '{tag}' has {len(tag)} characters; W&B takes tags of 1 to {MOST_TAG}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the configuration of a job was made from, and the sweep that it belongs to."""
+
+    experiment: str = "none"
+    ablation: str = "none"
+    swept: frozenset[str] | None = None  # the keys that differ between the sweep's jobs; None: it is in no sweep
+    group: str | None = None  # what the sweep is called
 
 
 @dataclass(frozen=True)
@@ -129,6 +154,10 @@ class Config:
     expected: list[dict[str, Any]]  # a paper's figures: {model, recipe, set, accuracy (%), source}
     left_out: tuple[str, ...] = ()  # keys of a sweep over several recipes that this one has no use for
 
+
+WHERE_AND_HOW = ("logger", "cache_dir", "dry_run", "hydra", "expected")
+"""Keys that do not make a job another experiment: they say where and how it runs, or with which figures it is compared."""
+MOST_TAG = 64  # characters of a tag that W&B takes
 
 FIXED: dict[str, type[Any]] = {"model": Model, "trainer": Trainer, "eval": Evaluation, "logger": Logger}
 """Groups whose options all set the keys of one class."""

@@ -242,10 +242,12 @@ class Lab:
         def run(scratch: Path) -> Output[R]:
             with contextlib.ExitStack() as stack:
                 injected: dict[str, Any] = {"scratch": scratch, "say": self.note}
+                watchers = [stack.enter_context(self.tracker.watching(published))] if self.tracker else []
                 if "on_progress" in stage.parameters:
-                    injected["on_progress"] = stack.enter_context(self.display.progress(published))
+                    watchers.append(stack.enter_context(self.display.progress(published)))
+                    injected["on_progress"] = lambda done, total: [tell(done, total) for tell in watchers]
                 if "loggers" in stage.parameters:
-                    injected["loggers"] = self.tracker.lightning_loggers(name) if self.tracker else []
+                    injected["loggers"] = self.tracker.loggers(published, call.key) if self.tracker else []
                 return call.run(**injected)
 
         return self.workspace.stage(call, published, run)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from sei.errors import UserError
 from sei.llm.account import RUN_FILE
-from sei.llm.store import Store, StoredAnswer
+from sei.llm.store import Store, StoredAnswer, Sums
 from sei.run_files import read_object, understood
 from sei.teacher.api.limits import LIMITS
 
@@ -125,6 +125,19 @@ def _with_results(ledger: Ledger, results: dict[str, Any]) -> Ledger:
                 before, after = (sum(count[side] or 0 for count in counts) for side in ("before", "after"))
                 by_type[type_id] = _fixed(before, after, spent.used_usd)
     return dataclasses.replace(ledger, names=names, fixed=fixed, fixed_by_type=by_type)
+
+
+def sums(folder: Path) -> Sums:
+    """What the run in `folder` has used and paid so far, for whoever watches it; zero where it asked no API teacher."""
+    path = folder / RUN_FILE
+    pointer = read_object(path) if path.exists() else None
+    if pointer is None or not Path(pointer["store"]).exists():
+        return Sums()
+    store = Store(Path(pointer["store"]))
+    try:
+        return store.sums(pointer["run"])
+    finally:
+        store.close()
 
 
 def _fixed(before: int, after: int, usd: float) -> Fixed:

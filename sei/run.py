@@ -15,29 +15,37 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import yaml
 
-from sei.config import Config, plain_values
+from sei.config import Config, Origin, plain_values
 from sei.errors import Ended, UserError
 from sei.lab import Lab
+from sei.ledger import sums
 from sei.plan import check_machine, plan
 from sei.terminal import Terminal
 from sei.tracking import report
 from sei.tracking.display import Display
+from sei.tracking.names import labels
 from sei.tracking.page.run import try_to_write, write_run_page
+from sei.tracking.summary import summary
+from sei.tracking.tables import tables
 from sei.tracking.tracker import Tracker
-from sei.workspace import Workspace, write_json
+from sei.workspace import Artifact, Workspace, write_json
 
 
-def run(config: Config, folder: Path, overrides: Sequence[str], *, in_sweep: bool = False) -> float | None:
+def run(
+    config: Config, folder: Path, overrides: Sequence[str], origin: Origin | None = None, *, in_sweep: bool = False
+) -> float | None:
     """Run one job in `folder`. Returns validation accuracy after training, None where nothing was trained.
 
-    `overrides` are the words of the command line that this job differs by, for the record. Raises UserError for what the
-    user can mend. The last lines name the page and, outside a sweep, the next command to try.
+    `overrides` are the words of the command line that this job differs by, `origin` the experiment and the sweep that it
+    belongs to, both for the record. Raises UserError for what the user can mend. The last lines name the page and, outside
+    a sweep, the next command to try.
     """
     display = Display()
     if config.left_out:
@@ -50,7 +58,7 @@ def run(config: Config, folder: Path, overrides: Sequence[str], *, in_sweep: boo
             check_machine(config)
             workspace = Workspace(folder, config.cache_dir, on_stage=display.stage, on_note=display.note)
             workspace.write("status.json", {"status": "running"})
-            figures = _run(config, folder, overrides, workspace, display)
+            figures = _run(config, folder, overrides, origin or Origin(), workspace, display)
             workspace.write("status.json", {"status": "done"})
         except BaseException as error:
             record_failure(folder, error)
@@ -125,20 +133,24 @@ def _ends_in_order() -> Iterator[None]:
 
 
 def _run(
-    config: Config, folder: Path, overrides: Sequence[str], workspace: Workspace, display: Display
+    config: Config, folder: Path, overrides: Sequence[str], origin: Origin, workspace: Workspace, display: Display
 ) -> dict[str, Any]:
     composed = plain_values(config)
     workspace.write_text("config.yaml", yaml.safe_dump(composed, sort_keys=False, allow_unicode=True))
     tracker = Tracker(
-        config.logger.kind,
+        config.logger,
         folder,
-        project=config.logger.project,
-        name=folder.name,
-        group=folder.parent.name,
-        job_type=config.recipe.name,
-        tags=[config.recipe.name, config.model.name, config.data.name, *config.logger.tags],
-        config=composed,
+        labels(config, overrides, origin),
+        composed | {"overrides": list(overrides)},
+        say=display.note,
+        spent=lambda: asdict(sums(folder)),
     )
+
+    def on_stage(artifact: Artifact[Any]) -> None:
+        display.stage(artifact)
+        tracker.stage(artifact)
+
+    workspace.on_stage = on_stage
     with tracker:
         with Lab(config, workspace, display, tracker) as lab:
             precisions = lab.precisions
@@ -146,6 +158,7 @@ def _run(
             if said:
                 display.note(f"Precision: {', '.join(said)}")
             results = config.recipe.run(lab)
+            tests = lab.splits.tests
             asked = {problem.id: problem for name in results.before for problem in lab.test(name)}
             workspace.write_records("test_problems.jsonl", list(asked.values()))
         figures = report.collect(config, results, workspace.done, overrides, precisions)
@@ -154,13 +167,16 @@ def _run(
             ("outcomes", results.after),
             ("outcomes_second", results.second),
         )
+        names = []
         for when, outcomes in written:
             if when == "outcomes_second" and not outcomes:
                 continue
-            workspace.write_records(f"{when}.jsonl", [row for rows in outcomes.values() for row in rows])
+            names.append(f"{when}.jsonl")
+            workspace.write_records(names[-1], [row for rows in outcomes.values() for row in rows])
         workspace.write_records("grader_disagreements.jsonl", report.grader_disagreements(results))
         workspace.write("results.json", figures)
-        tracker.summarize(*report.for_tracker(figures))
+        tracker.summarize(figures, summary(figures, workspace.done, tracker.spending()))
+        tracker.show(tables(figures, results, workspace.done, tests, config.data.style), names)
     report.show(display.console, figures, workspace.done, folder)
     text = io.StringIO()
     report.show(Terminal(file=text, width=160), figures, workspace.done, folder)

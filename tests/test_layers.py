@@ -99,6 +99,7 @@ ALLOWED: dict[str, set[str]] = {
         "statistics",
         "workspace",
         "target",
+        "training",
         "stages",
         "results",
         "config",
@@ -134,10 +135,10 @@ ALLOWED: dict[str, set[str]] = {
         "tracking",
     },
     "plan": {"errors", "workspace", "llm", "target", "config", "tracking", "lab", "recipes"},
-    "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "plan"},
+    "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "plan", "ledger"},
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
-    "compare": {"errors", "terminal", "run_files", "records", "statistics", "stages", "tracking"},
+    "compare": {"errors", "terminal", "run_files", "records", "statistics", "stages", "config", "tracking"},
     "calibrate": {
         "errors",
         "records",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sei.teacher.symbolic import SymbolicTeacher
 from sei.workspace import stage_folder
 from tests.test_config import composed
 from tests.tracking.run_folder import embedded
+from tests.tracking.wandb_file import check_page, read_page
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT / "../shared/data"
@@ -132,8 +134,9 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_recipe_runs_from_problems_to_results(
     shared_cache: Path, recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results = small(shared_cache, f"recipe={recipe}", folder=recipe)
+    results = small(shared_cache, f"recipe={recipe}", "logger=offline", folder=recipe)
     folder = shared_cache / recipe
+    check_page(folder, results)
     assert results["recipe"] == recipe
     assert results["status"] == "done" == json.loads((folder / "status.json").read_text())["status"]
     used = results["precision"]["training"]
@@ -257,14 +260,6 @@ def test_a_dry_run_shows_plan_and_prompts_and_computes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_offline_tracking_needs_no_account_and_holds_curve_and_summary(tmp_path: Path) -> None:
-    small(tmp_path, "recipe=cot", "logger=offline")
-    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
-    rows = (tmp_path / "run" / "curves" / "adapter" / "metrics.csv").read_text().splitlines()
-    assert "loss" in rows[0]
-    assert len(rows) > 3
-
-
 def test_a_home_that_cannot_be_written_is_no_hindrance(tmp_path: Path) -> None:
     """A container's user without a home: W&B's own folders lie in the run folder, the cache in the current folder."""
     (tmp_path / "home").write_text("no folder")
@@ -278,30 +273,22 @@ def test_a_home_that_cannot_be_written_is_no_hindrance(tmp_path: Path) -> None:
     assert (tmp_path / ".cache" / "sei" / "finetune").is_dir()
 
 
-def test_the_tracked_run_is_finished_and_marked_after_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sei.tracking.tracker import Tracker
-
-    codes: list[int] = []
-
-    class Run:
-        def finish(self, exit_code: int) -> None:
-            codes.append(exit_code)
-
-    options: dict[str, Any] = {"project": "p", "name": "n", "group": "g", "job_type": "j", "tags": [], "config": {}}
-    monkeypatch.setattr("wandb.init", lambda **more: Run())
-    with pytest.raises(RuntimeError), Tracker("offline", Path("."), **options):
-        raise RuntimeError
-    with Tracker("offline", Path("."), **options):
-        pass
-    assert codes == [1, 0]
-
-
 def test_a_failed_job_of_a_sweep_is_shown_and_the_others_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "train.py", "-m", *SMALL, *FEW, "recipe=cot", "recipe.training.max_tokens=16,512"]
-    command += [f"cache_dir={tmp_path / 'cache'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    command += [f"cache_dir={tmp_path / 'cache'}", f"hydra.sweep.dir={tmp_path / 'sweep'}", "logger=offline"]
     swept = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert swept.returncode != 0
     assert "max_tokens=16" in swept.stderr
+    pages = {page.config["variant"]: page for page in map(read_page, (tmp_path / "sweep").glob("*-*"))}
+    failed, done = (pages[f"cot, recipe.training.max_tokens={tokens}"] for tokens in (16, 512))
+    assert (failed.exits, failed.summary["status"]) == ([1], "failed")
+    assert failed.summary["error"].startswith(
+        "UserError: There is nothing to train on: 60 of 60 examples were rejected"
+    )
+    assert (done.exits, done.summary["status"], done.summary["error"]) == ([0], "done", None)
+    assert failed.run.run_id != done.run.run_id
+    assert failed.run.run_group == done.run.run_group
+    assert re.fullmatch("recipe.training.max_tokens-[0-9a-f]{8}", done.run.run_group)
     statuses = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/status.json")]
     assert sorted(status["status"] for status in statuses) == ["done", "failed"]
     assert f"next, with paired tests: python -m sei.compare {tmp_path / 'sweep'}" in swept.stdout.splitlines()
@@ -424,7 +411,7 @@ def test_real_mistakes_of_real_models_become_types(tmp_path: Path) -> None:
 
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_artifacts(shared_cache: Path, tmp_path: Path) -> None:
     whole = small(shared_cache, "recipe=sei", folder="sei")
-    command = [sys.executable, "train.py", *small_of("sei"), f"cache_dir={tmp_path / 'cache'}"]
+    command = [sys.executable, "train.py", *small_of("sei"), f"cache_dir={tmp_path / 'cache'}", "logger=offline"]
     command.append(f"hydra.run.dir={tmp_path / 'killed'}")
     finished: set[int] = set()
     for stages in (2, 6):  # killed once early, once late
@@ -440,4 +427,6 @@ def test_killed_at_any_moment_the_same_command_ends_with_the_same_artifacts(shar
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     assert len(finished) == 2, "the second attempt went further than the first"
     assert artifacts(tmp_path / "killed") == artifacts(shared_cache / "sei")
-    assert json.loads((tmp_path / "killed" / "results.json").read_text())["eval"] == whole["eval"]
+    results = json.loads((tmp_path / "killed" / "results.json").read_text())
+    assert results["eval"] == whole["eval"]
+    check_page(tmp_path / "killed", results, files=3)

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sei.statistics import mcnemar, mean_interval, paired_bootstrap, shares_interval, wilson_interval
+from sei.statistics import (
+    difference_interval,
+    mcnemar,
+    mean_interval,
+    paired_bootstrap,
+    shares_interval,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 10), (8, 10), (10, 10), (263, 1319), (1, 1)])
@@ -59,6 +66,17 @@ def test_mcnemar_without_difference_and_without_pairs() -> None:
     assert mcnemar([True, False], [False, True]).p == 1.0
     with pytest.raises(ValueError, match="paired items"):
         mcnemar([True], [True, False])
+
+
+def test_interval_of_a_paired_difference_by_hand() -> None:
+    # 10 items, 3 fixed and 1 broken; with one more of each in 12: 4/12 - 2/12, half 1.96 sqrt((6/12 - (2/12)^2) / 12)
+    before = [1, 0, 0, 0, 1, 1, 0, 0, 1, 1]
+    after = [0, 1, 1, 1, 1, 1, 0, 0, 1, 1]
+    interval = difference_interval(before, after)
+    assert interval == pytest.approx((0.2, 1 / 6 - 0.388809, 1 / 6 + 0.388809), abs=1e-5)
+    assert difference_interval([1, 1], [1, 1]).low < 0 < difference_interval([1, 1], [1, 1]).high
+    with pytest.raises(ValueError, match="no items"):
+        difference_interval([], [])
 
 
 def test_bootstrap_agrees_with_the_standard_error_of_one_seed() -> None:

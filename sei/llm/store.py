@@ -121,6 +121,17 @@ class Use:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """Calls, tokens and US dollars of one run; what is used and not paid lay in the store already."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    used_usd: float = 0.0
+    paid_usd: float = 0.0
+
+
+@dataclass(frozen=True)
 class PromptHistory:
     """What earlier calls of one prompt cost in tokens: the basis of the dry run's estimate."""
 
@@ -204,6 +215,15 @@ class Store:
         """US dollars that `run` paid so far, in all its processes."""
         rows = self._rows("SELECT usd FROM spending WHERE run = ?", (run,))
         return float(rows[0][0]) if rows else 0.0
+
+    def sums(self, run: str) -> Sums:
+        """What the answers that `run` used so far come to."""
+        row = self._reader.execute(
+            "SELECT count(*), total(tokens_in), total(tokens_out), total(cost_usd) FROM answers "
+            "WHERE key IN (SELECT key FROM uses WHERE run = ?)",
+            (run,),
+        ).fetchone()
+        return Sums(row[0], int(row[1]), int(row[2]), row[3], self.spent(run))
 
     def history(self, model: str, prompt: str, prompt_hash: str) -> PromptHistory | None:
         """Mean tokens of the stored calls of one prompt text with one model; None where there are none yet."""

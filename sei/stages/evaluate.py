@@ -21,7 +21,7 @@ from typing import Any, Literal
 from sei import metrics
 from sei.answers import Style, equivalent_many, extract, math_verify_many
 from sei.records import Attempt, Disagreement, Outcome, Problem, Verdict, content_id
-from sei.statistics import Interval, mcnemar, shares_interval, wilson_interval
+from sei.statistics import Interval, difference_interval, mcnemar, shares_interval, wilson_interval
 
 Select = Literal["validation", "last", "paper"]
 Figures = dict[str, Any]
@@ -139,9 +139,9 @@ def summarize(
 ) -> dict[str, Any]:
     """The figures of one test set before and after training: whole, by family (or subject), level and error type.
 
-    `after` is None where nothing was trained. Families and levels are there only where known; `family_average` is the mean
-    over two or more families, each of the same weight. Error types count mistakes. With several samples a problem `before` and
-    `after` also hold `samples`, `pass_at` and `majority_at` by k.
+    `after` and `change` are None where nothing was trained. Families and levels are there only where known;
+    `family_average` is the mean over two or more families, each of the same weight. Error types count mistakes. With several
+    samples a problem `before` and `after` also hold `samples`, `pass_at` and `majority_at` by k.
     """
     sides = {"before": before, "after": after}
     families = _parts(sides, lambda row: row.family)
@@ -156,6 +156,7 @@ def summarize(
     }
     return {
         **{when: None if rows is None else accuracy(rows) | _sampled(rows) for when, rows in sides.items()},
+        "change": None if after is None else change(before, after),
         "math_verify": {when: math_verify_accuracy(rows) for when, rows in sides.items() if rows is not None},
         "verdicts": {when: _verdicts(rows) for when, rows in sides.items() if rows is not None},
         "families": families,
@@ -208,6 +209,23 @@ def passes(first: Sequence[Outcome], second: Sequence[Outcome]) -> Figures:
         "p": test.p,
         "missing": len(earlier.keys() ^ later.keys()),
     }
+
+
+def change(before: Sequence[Outcome], after: Sequence[Outcome]) -> Figures | None:
+    """What training changed on the items that were answered before and after: None where there are none.
+
+    Mean difference of accuracy with its interval, items that were fixed (wrong, then right) and broken, by first samples,
+    and McNemar's p.
+    """
+    earlier = {row.problem_id: row for row in before}
+    later = {row.problem_id: row for row in after}
+    both = [item for item in earlier if item in later]
+    if not both:
+        return None
+    turned = passes(before, after)
+    difference = difference_interval([score(earlier[item]) for item in both], [score(later[item]) for item in both])
+    counts = {"fixed": turned["wrong_to_right"], "broken": turned["right_to_wrong"], "p": turned["p"]}
+    return {"n": len(both), **_interval(difference, "mean"), **counts}
 
 
 def choose(scores: Sequence[CheckpointScore], select: Select) -> int:

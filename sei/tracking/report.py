@@ -70,6 +70,7 @@ def collect(
         "validation": accuracy(results.validation) if results.validation else None,
         "error_types": _error_types(results.rounds),
         "adapter": results.chosen.place if results.chosen else None,
+        "device": next((a.numbers["device"] for a in reversed(artifacts) if "device" in a.numbers), None),
         "tokens_trained": sum(a.numbers.get("tokens", 0) for a in artifacts),
         "seconds": {a.stage: a.manifest["seconds"] for a in artifacts},
         "cached": [a.stage for a in artifacts if a.cached],
@@ -352,48 +353,3 @@ def git_commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-
-
-def for_tracker(figures: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[list[str], list[list[Any]]]]]:
-    """Summary values and tables for W&B."""
-    values: dict[str, Any] = {"tokens_trained": figures["tokens_trained"]}
-    for name, entry in figures["eval"].items():
-        for when in ("before", "after"):
-            if entry[when]:
-                values[f"{name}/accuracy_{when}"] = entry[when]["accuracy"]
-                for kind in ("pass_at", "majority_at"):
-                    for k, row in entry[when].get(kind, {}).items():
-                        values[f"{name}/{kind}_{k}_{when}"] = row["mean"]
-    for domain, average in figures["averages"].items():
-        for when in ("before", "after"):
-            if average[when]:
-                for kind in ("micro", "macro"):
-                    values[f"{domain}/{kind}_{when}"] = average[when][kind]["accuracy"]
-    rows = [
-        [kind["name"], name, entry["error_types"][kind["id"]]["before"], entry["error_types"][kind["id"]]["after"]]
-        for kind in figures["error_types"]
-        for name, entry in figures["eval"].items()
-    ]
-    parts = [
-        [name, kind, part, row["n"], row["before"]["accuracy"], row["after"] and row["after"]["accuracy"]]
-        for name, entry in figures["eval"].items()
-        for kind in ("families", "levels")
-        for part, row in entry[kind].items()
-    ]
-    scores = figures["checkpoints"]["scores"] if figures["checkpoints"] else []
-    checkpoints = [
-        [row["step"], name, entry["accuracy"]]
-        for row in scores
-        for name, entry in {"validation": row["validation"], **row["tests"]}.items()
-        if entry
-    ]
-    ledger = [[stage, *account.values()] for stage, account in figures["ledger"].items()]
-    for row in ledger:
-        row[-1] = ", ".join(f"{count} {reason}" for reason, count in row[-1].items())
-    tables = {
-        "error_types": (["error type", "evaluation set", "before", "after"], rows),
-        "parts": (["evaluation set", "by", "part", "n", "before", "after"], parts),
-        "checkpoints": (["step", "set", "accuracy"], checkpoints),
-        "ledger": (["stage", "received", "passed", "records", "rejected"], ledger),
-    }
-    return values, {name: table for name, table in tables.items() if table[1]}

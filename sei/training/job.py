@@ -30,6 +30,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from sei.errors import UserError
 from sei.records import Example, Pair, Rejected
+from sei.training.rows import RowLogger
 from sei.training.run import Loop, device_count, train_dpo, train_sft
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 from sei.workspace import read_records, write_json, write_records
@@ -100,7 +101,7 @@ class _Order:
         values = order["hyperparameters"] | {"target_modules": tuple(order["hyperparameters"]["target_modules"])}
         options = order["options"]
         paths = {name: Path(options[name]) for name in ("adapter", "checkpoints") if options[name] is not None}
-        loop = Loop(**(options | paths), loggers=[relay], on_check=relay.say)
+        loop = Loop(**(options | paths), loggers=[RowLogger(relay.row)], on_check=relay.say)
         row, settings = (Example, Hyperparameters) if order["kind"] == "sft" else (Pair, PreferenceHyperparameters)
         return cls(order["kind"], order["model"], read_records(folder / "rows.jsonl", row), settings(**values), loop)
 
@@ -150,28 +151,14 @@ def _pass_on(said: Path, heard: int, loggers: Sequence[Logger], say: Callable[[s
     return heard + len(whole)
 
 
-class _Relay(Logger):
-    """A logger that appends to a file, for the process that started the training to read."""
+class _Relay:
+    """Appends to a file, for the process that started the training to read."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         self.path = path
 
-    @property
-    def name(self) -> str:
-        return "relay"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @rank_zero_only
-    def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """Nothing: the run's own loggers have them."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self._append({"metrics": dict(metrics), "step": step})
+    def row(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._append({"metrics": metrics, "step": step})
 
     @rank_zero_only
     def say(self, text: str) -> None:

@@ -99,7 +99,8 @@ class PlannedModule(lightning.LightningModule):
         self.seed = seed  # of dropout
         self.accumulation = accumulation
         self.model: PreTrainedModel | PeftModel | None = None
-        self.curves: dict[str, list[float]] = {}  # figures for each optimizer step, always including "loss"
+        # Figures for each optimizer step, always including "loss", "learning_rate" and "tokens" (trained on so far).
+        self.curves: dict[str, list[float]] = {}
         self.seconds = 0.0
         self._load = load
         self._step_figures: torch.Tensor | None = None
@@ -170,11 +171,13 @@ class PlannedModule(lightning.LightningModule):
             return
         values = dict(zip(figures, self._step_figures.tolist(), strict=True))
         self._step_figures = None
+        values["learning_rate"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        earlier = self.curves.get("tokens", [])
+        values["tokens"] = (earlier[-1] if earlier else 0) + sum(map(len, self.steps[len(earlier)]))
         for name, value in values.items():
             self.curves.setdefault(name, []).append(value)
-        if self.trainer.loggers:
-            values["learning_rate"] = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.log_dict({f"train/{name}": value for name, value in values.items()})
+        for logger in self.trainer.loggers:  # not through Lightning's log, which rounds counts to float32
+            logger.log_metrics(values, step=len(self.curves["tokens"]))
 
     def on_train_end(self) -> None:
         self.seconds = time.monotonic() - self._resumed_at

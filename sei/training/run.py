@@ -99,6 +99,7 @@ def train_sft(
 
     Returns `tokens` (trained on: prompts, responses and end tokens, no padding), `label_tokens`, `examples` (drawn),
     `steps`, `seconds`, `first_loss` and `final_loss` (nats per token, of the first and last step), `loss_curve`,
+    `tokens_curve` and `learning_rate_curve` (after, and of, each step), `device`,
     `trained_parameters`, `accumulation`, `kept_steps`, `resumed_from_step`, and `rejected` (list of records.Rejected).
     Raises UserError if there is nothing to train on or an adapter does not fit.
     """
@@ -193,6 +194,12 @@ def device_count(accelerator: str, devices: str | int) -> int:
     return torch.cuda.device_count() or 1 if accelerator in ("auto", "gpu", "cuda") else 1
 
 
+def device_name(device: torch.device, count: int) -> str:
+    """`2 x NVIDIA H200`, or `cpu`."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return name if count == 1 else f"{count} x {name}"
+
+
 def _plan(encoded: Sequence[Item], settings: Hyperparameters, seed: int) -> list[list[Item]]:
     """The optimizer steps: `settings.steps` of them, or as many as `tokens`, or else `epochs`, allow."""
     batch: dict[str, int | None] = {"batch_examples": settings.batch_examples}
@@ -249,6 +256,7 @@ def _fit(
         "final_loss": losses[-1],
         "trained_parameters": sum(one.numel() for one in module.parameters() if one.requires_grad),
         "accumulation": module.accumulation,
+        "device": device_name(trainer.strategy.root_device, trainer.world_size),
         "kept_steps": [] if every is None else list(range(every, len(module.steps) + 1, every)),
         "resumed_from_step": 0 if resume is None else _step_of(resume),
     } | {f"{name}_curve": curve for name, curve in module.curves.items()}

@@ -178,6 +178,10 @@ def test_figures_by_family_level_and_error_type() -> None:
     assert {name: row["n"] for name, row in figures["levels"].items()} == {"1": 3, "2": 1}
     assert figures["error_types"]["t1"] == {"name": "one", "before": 1, "after": 0}
     assert figures["verdicts"]["before"] == {"correct": 1, "wrong": 2, "truncated": 1}
+    change = figures["change"]
+    assert (change["n"], change["mean"], change["fixed"], change["broken"]) == (4, 0.75, 3, 0)
+    assert change["low"] < 0.75 < change["high"] + 0.2
+    assert summarize(before, None, {})["change"] is None
 
 
 def test_the_family_average_gives_every_family_the_same_weight() -> None:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import pytest
 
-from sei.ledger import read_ledger
+from sei.ledger import read_ledger, sums
 from sei.llm.account import BudgetExceeded
 from sei.run import run
 from tests.llm.hostile import completion, respond, serving
@@ -27,6 +27,7 @@ from tests.teacher.fault_server import Running, scripted
 from tests.test_config import composed
 from tests.test_run import artifacts, gsm8k_row, recorded, small, small_of, write_jsonl
 from tests.tracking.run_folder import embedded
+from tests.tracking.wandb_file import read_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,7 +95,12 @@ def many_wrong_attempts(tmp_path: Path, count: int) -> tuple[str, ...]:
 
 
 def test_a_budget_stops_before_the_call_that_would_exceed_it_and_more_of_it_goes_on(tmp_path: Path) -> None:
-    overrides = (*many_wrong_attempts(tmp_path, 60), "teacher.price.input=10", "teacher.price.output=100")
+    overrides = (
+        *many_wrong_attempts(tmp_path, 60),
+        "teacher.price.input=10",
+        "teacher.price.output=100",
+        "logger=offline",
+    )
     with Running() as server:
         overrides = (*overrides, f"teacher.base_url={server.url}")
         with pytest.raises(BudgetExceeded, match=r"teacher\.budget_usd=0\.3: .*run the same command with a higher"):
@@ -117,6 +123,16 @@ def test_a_budget_stops_before_the_call_that_would_exceed_it_and_more_of_it_goes
         whole = read_ledger(tmp_path / "run").total
         assert whole.calls == len(log) > asked
         assert whole.paid_usd == pytest.approx(whole.used_usd), "both halves were paid by this run"
+    found = sums(tmp_path / "run")
+    assert (found.calls, found.tokens_in, found.tokens_out) == (whole.calls, whole.tokens_in, whole.tokens_out)
+    assert (found.used_usd, found.paid_usd) == pytest.approx((whole.used_usd, whole.paid_usd))
+    page = read_page(tmp_path / "run")
+    assert page.exits == [1, 0]
+    assert page.summary["usd/used"] == pytest.approx(whole.used_usd)
+    dollars = [row["teacher/used_usd"] for row in page.history if "teacher/used_usd" in row]
+    assert dollars == sorted(dollars)
+    assert dollars[0] < dollars[-1] == pytest.approx(whole.used_usd)
+    assert page.table("tables/synthesized")
 
 
 def test_an_endpoint_that_dies_in_mid_run_changes_no_artifact(tmp_path: Path) -> None:

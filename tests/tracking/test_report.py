@@ -15,6 +15,7 @@ from sei.stages.evaluate import CheckpointScore
 from sei.target.precision import Choice
 from sei.terminal import Terminal
 from sei.tracking import report
+from sei.tracking.summary import summary
 from sei.workspace import Artifact
 from tests.test_config import composed
 
@@ -142,8 +143,8 @@ def test_pass_and_majority_are_shown_where_there_are_samples() -> None:
     table = cells(shown(figures, terminal=False), "gsm8k: 3 samples")
     assert list(table)[-3:] == ["1", "2", "3"]
     assert [cell.split()[0] for cell in table["3"]] == ["100.0", "100.0", "50.0", "100.0"]
-    values, _ = report.for_tracker(figures)
-    assert (values["gsm8k/majority_at_3_before"], values["gsm8k/accuracy_before"]) == (0.5, 0.5)
+    values = summary(figures, [], {})
+    assert (values["gsm8k/majority_at_3"], values["gsm8k/pass_at_1"]) == (1.0, pytest.approx(5 / 6))
 
 
 def test_checkpoints_and_the_papers_way_beside_the_chosen_one() -> None:

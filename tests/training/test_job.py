@@ -73,7 +73,7 @@ def test_two_processes_give_what_one_gives_and_all_is_shown(kind: job.Kind, tmp_
     assert near(tmp_path / "one/adapter", tmp_path / "two/adapter")
     assert near(tmp_path / "one/adapter/steps/000004", tmp_path / "two/adapter/steps/000004")
     assert said["two"] == ["training on 2 devices, in separate processes", *said["one"]]
-    assert [step for step, _ in heard["two"].metrics] == [step for step, _ in heard["one"].metrics] == list(range(8))
+    assert [step for step, _ in heard["two"].metrics] == [step for step, _ in heard["one"].metrics] == list(range(1, 9))
     for (_, one), (_, two) in zip(heard["one"].metrics, heard["two"].metrics, strict=True):
         assert two == pytest.approx(one, abs=1e-3)
     if kind == "dpo":
@@ -187,6 +187,6 @@ def test_order_and_result_come_through_files(tmp_path: Path, monkeypatch: pytest
     assert result["rejected"] == []
     assert len(said) == 2
     assert "Pair pair-0 of 12" in said[1]
-    assert [step for step, _ in heard.metrics] == list(range(8))
-    assert heard.metrics[0][1]["train/loss"] == result["first_loss"]
+    assert [step for step, _ in heard.metrics] == list(range(1, 9))
+    assert heard.metrics[0][1]["loss"] == result["first_loss"]
     assert adapter_fingerprint(start) == fingerprint != adapter_fingerprint(tmp_path / "dpo" / "adapter")

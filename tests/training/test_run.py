@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,12 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 class StopAt(lightning.Callback):
     """Ends training with an exception after so many optimizer steps, as a crash would."""
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, step: int, error: BaseException | None = None) -> None:
+        self.step, self.error = step, error or RuntimeError("crash")
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
-            raise RuntimeError("crash")
+            raise self.error
 
 
 class CountBatches(lightning.Callback):
@@ -123,6 +124,14 @@ def test_accumulation_does_not_change_the_result(base: Path, tmp_path: Path) -> 
     for name, tensor in weights(tmp_path / "once").items():
         # Adam divides by the gradient's size, so rounding near zero gradients shows; hence not 1e-6.
         assert torch.allclose(weights(tmp_path / "four")[name], tensor, atol=2e-4), name
+
+
+def test_ctrl_c_stays_a_keyboard_interrupt_and_works_again(base: Path, tmp_path: Path) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(base, tmp_path / "out", callbacks=[StopAt(3, KeyboardInterrupt())])
+        assert signal.getsignal(signal.SIGINT) is handler
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
