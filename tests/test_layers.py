@@ -138,6 +138,7 @@ ALLOWED: dict[str, set[str]] = {
     "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "plan", "ledger"},
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
+    "workspace_view": {"errors", "tracking"},
     "compare": {"errors", "terminal", "run_files", "records", "statistics", "stages", "config", "tracking"},
     "calibrate": {
         "errors",
