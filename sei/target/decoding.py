@@ -6,7 +6,6 @@ random numbers per prompt and sample, so that a completion does not depend on wh
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sei.target.ending import cut, decode, end_tokens, random_seed
 from sei.target.engine import Sampling
-from sei.target.load import end_of_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -54,7 +53,7 @@ class Ending:
         self.tokenizer, self.stop = tokenizer, sampling.stop
         self.most = sampling.max_new_tokens
         self.context: int = getattr(model.config, "max_position_embeddings", None) or 2**31
-        self._ends = frozenset(end_tokens(model, tokenizer))
+        self._ends = frozenset(end_tokens(tokenizer, getattr(model.generation_config, "eos_token_id", None)))
         self._may_stop = may_stop
 
     def room(self, row: Row) -> bool:
@@ -66,21 +65,16 @@ class Ending:
         row.tokens.append(token)
         if token in self._ends:
             self.end(row, truncated=False, marker=True)
-        elif token in self._may_stop and any(stop in self._decode(row.tokens) for stop in self.stop):
+        elif token in self._may_stop and any(stop in decode(self.tokenizer, row.tokens) for stop in self.stop):
             self.end(row, truncated=False)
         elif not self.room(row):
             self.end(row, truncated=True)
 
     def end(self, row: Row, *, truncated: bool, marker: bool = False) -> None:
         """Decode, and cut at the first stop string. `marker`: the last token ended the row and is not text."""
-        text = self._decode(row.tokens[:-1] if marker else row.tokens)
-        cuts = [position for position in map(text.find, self.stop) if position >= 0]
-        row.text = text[: min(cuts)] if cuts else text
+        row.text = cut(decode(self.tokenizer, row.tokens[:-1] if marker else row.tokens), self.stop)
         row.truncated = truncated
         row.ended = True
-
-    def _decode(self, tokens: list[int]) -> str:
-        return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def choose(logits: torch.Tensor, rows: Sequence[Row], sampling: Sampling) -> torch.Tensor:
@@ -106,15 +100,7 @@ def choose(logits: torch.Tensor, rows: Sequence[Row], sampling: Sampling) -> tor
 
 def uniform(sampling: Sampling, prompt: str, sample: int) -> np.ndarray:
     """[max_new_tokens] numbers in [0, 1) that depend on seed, prompt and sample number alone."""
-    digest = hashlib.sha256(f"{sampling.seed}\0{sample}\0{prompt}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big")).random(sampling.max_new_tokens)
-
-
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """All tokens that end a completion: the tokenizer's, the chat template's, and what the model's generation settings name."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    listed = [*(configured if isinstance(configured, list) else [configured]), end_of_turn(tokenizer)]
-    return sorted({tokenizer.eos_token_id, *(token for token in listed if token is not None)})
+    return np.random.default_rng(random_seed(sampling, prompt, sample)).random(sampling.max_new_tokens)
 
 
 def may_stop(tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...], size: int) -> frozenset[int]:

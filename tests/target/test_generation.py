@@ -8,6 +8,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
 from sei.target import batching, decoding, slots
+from sei.target.ending import end_tokens
 from sei.target.engine import Query, Sampling
 from sei.target.generation import HFEngine
 from sei.target.load import encode_prompt, end_of_turn
@@ -109,7 +110,7 @@ def test_the_end_of_turn_of_the_chat_template_ends_a_completion() -> None:
     bare = HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
     tokenizer.chat_template = IM_CHAT
     assert end_of_turn(tokenizer) == 300
-    assert decoding.end_tokens(model, tokenizer) == [0, 300]
+    assert end_tokens(tokenizer, model.generation_config.eos_token_id) == [0, 300]
     chat = HFEngine.of(model, tokenizer).complete(queries(prompts), sampling)
     ended = [sum(not one.truncated for [one] in completions) for completions in (bare, chat)]
     assert ended[0] < ended[1]
