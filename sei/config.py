@@ -30,7 +30,7 @@ from sei.data.sources import SOURCES, training_complaints
 from sei.errors import UserError
 from sei.schema import TARGET, explain_unknown, load_class
 from sei.schema import build as build_object
-from sei.target.engine import EngineChoice, Replays
+from sei.target.engine import EngineChoice, Hosts, Replays
 from sei.target.formats import PromptStyle
 from sei.teacher.base import TeacherChoice
 from sei.training.settings import Trainer
@@ -214,6 +214,10 @@ def complaints(config: Config) -> Iterator[str]:
         yield "eval.passes=2 needs a target that was taught to check its solutions: recipe=supercorrect"
     if config.trainer.enabled and isinstance(config.engine, Replays):
         yield "engine=recorded cannot answer after training: add trainer=none, or use engine=hf"
+    training = config.recipe.training
+    if config.trainer.enabled and training.method == "lora" and isinstance(config.engine, Hosts):
+        for fault in config.engine.adapter_complaints(training.rank, training.target_modules):
+            yield f"recipe.training: {fault}"
     yield from config.eval.set_complaints(config.data)
     if not isinstance(config.engine, Replays):
         yield from training_complaints(config.data)

@@ -28,7 +28,7 @@ from sei.data.splits import Splits
 from sei.records import Problem, Record
 from sei.stage import Output, Stage
 from sei.stages.separate import separate
-from sei.target.engine import Completion, Engine, OnDevice, Query, Replays, Sampling, as_they_end
+from sei.target.engine import Completion, Engine, Hosted, OnDevice, Query, Replays, Sampling, as_they_end
 from sei.target.formats import Formats, PromptStyle
 from sei.target.load import Dtype
 from sei.target.precision import Choice, dtype_for, precision_for
@@ -48,7 +48,8 @@ R = TypeVar("R", bound=Record)
 class Target:
     """The target, or another model, with an adapter or without: an engine that is loaded at its first question.
 
-    One engine lives at a time, so that each has the whole accelerator: loading one closes the one before.
+    One engine lives at a time, so that each has the whole accelerator: loading one closes the one before, or goes on with
+    what that one has loaded (several adapters of one base).
     """
 
     def __init__(self, weights: Weights, lab: Lab) -> None:
@@ -80,6 +81,17 @@ class Target:
         self._lab.make_room(self)
         return as_they_end(self._engine, queries, sampling)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the engine's own processes say of themselves, where it has any."""
+        return self._engine.facts if isinstance(self._engine, Hosted) else {}
+
+    def take_over(self, earlier: Engine) -> bool:
+        """Whether this target goes on with what `earlier` has loaded."""
+        return (
+            isinstance(self._engine, Hosted) and isinstance(earlier, Target) and self._engine.take_over(earlier._engine)
+        )
+
     def close(self) -> None:
         if "_engine" in self.__dict__:
             self._engine.close()
@@ -92,6 +104,7 @@ class Lab:
         self.config, self.workspace, self.display, self.tracker = config, workspace, display, tracker
         self.sampling = Sampling(max_new_tokens=config.model.max_new_tokens)
         self._loaded: Engine | None = None
+        self._asked: Engine | None = None  # the last that was asked in the stage that runs
 
     # Problems
 
@@ -207,10 +220,12 @@ class Lab:
         return Target(weights, self)
 
     def make_room(self, engine: Engine | None = None) -> None:
-        """Close the engine that is loaded, unless it is `engine`, which then is the loaded one."""
-        if self._loaded is not None and self._loaded is not engine:
-            self._loaded.close()
-        self._loaded = engine
+        """Close the engine that is loaded, unless `engine` is it, or goes on with it. `engine` is then the loaded one."""
+        loaded = self._loaded
+        taken_over = loaded is not None and isinstance(engine, Target) and engine.take_over(loaded)
+        if loaded is not None and loaded is not engine and not taken_over:
+            loaded.close()
+        self._loaded = self._asked = engine
 
     @cached_property
     def place(self) -> Place:
@@ -248,7 +263,12 @@ class Lab:
                     injected["on_progress"] = lambda done, total: [tell(done, total) for tell in watchers]
                 if "loggers" in stage.parameters:
                     injected["loggers"] = self.tracker.loggers(published, call.key) if self.tracker else []
-                return call.run(**injected)
+                self._asked = None
+                output = call.run(**injected)
+                facts: dict[str, Any] = self._asked.facts if isinstance(self._asked, Target) else {}
+                return (
+                    dataclasses.replace(output, numbers={**output.numbers, "generated_by": facts}) if facts else output
+                )
 
         return self.workspace.stage(call, published, run)
 

@@ -18,7 +18,7 @@ from sei.config import Config
 from sei.errors import UserError
 from sei.lab import Lab
 from sei.recipes.costs import Asked
-from sei.target.engine import Replays
+from sei.target.engine import Hosts, Replays
 from sei.tracking.display import Display, print_table
 from sei.workspace import NotComputed, Workspace
 
@@ -45,14 +45,22 @@ def check_machine(config: Config, *, keys: bool = True) -> None:
     )
 
 
+def announce_engine(lab: Lab) -> None:
+    """Say what an engine with processes of its own will start. Raises UserError where it could not."""
+    if isinstance(lab.config.engine, Hosts):
+        for line in lab.config.engine.announce(lab.weights()):
+            lab.note(line)
+
+
 def plan(config: Config, display: Display) -> None:
     """Dry run: what is finished already, what would come, the prompts as they would be sent, and the cost."""
-    try:
-        check_machine(config, keys=False)
-    except UserError as error:
-        display.note(f"This machine cannot run it:\n{error}\n")
     done = Workspace(Path("."), config.cache_dir, compute=False, on_stage=display.stage, on_note=display.note)
     with Lab(config, done, display) as lab:
+        try:
+            check_machine(config, keys=False)
+            announce_engine(lab)
+        except UserError as error:
+            display.note(f"This machine cannot run it:\n{error}\n")
         train, tests = lab.splits.train, lab.splits.tests
         sizes = ", ".join(f"{name} {len(lab.test(name)):,}" for name in tests)
         display.note(f"Plan: recipe {config.recipe.name}, model {config.model.name}, teacher {config.teacher.name}")

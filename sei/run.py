@@ -26,7 +26,7 @@ from sei.config import Config, Origin, plain_values
 from sei.errors import Ended, UserError
 from sei.lab import Lab
 from sei.ledger import sums
-from sei.plan import check_machine, plan
+from sei.plan import announce_engine, check_machine, plan
 from sei.terminal import Terminal
 from sei.tracking import report
 from sei.tracking.display import Display
@@ -157,6 +157,7 @@ def _run(
             said = [f"{task} {precisions[task]}" for task in ("training", "generation") if task in precisions]
             if said:
                 display.note(f"Precision: {', '.join(said)}")
+            announce_engine(lab)
             results = config.recipe.run(lab)
             tests = lab.splits.tests
             asked = {problem.id: problem for name in results.before for problem in lab.test(name)}

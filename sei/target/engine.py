@@ -1,7 +1,8 @@
 """The Engine protocol: how the target (or any model) is asked for text.
 
 Place in the flow: `stages.attempt`, `stages.select` and `stages.evaluate` ask an engine; `hf` generates in process,
-`recorded` replays a file, and `api` asks a served model. `conf/engine` names one by an `EngineChoice`.
+`vllm` in processes of its own, `recorded` replays a file, and `api` asks a served model. `conf/engine` names one by an
+`EngineChoice`.
 """
 
 from __future__ import annotations
@@ -149,6 +150,31 @@ class OnDevice(Protocol):
 
     @property
     def device(self) -> str: ...
+
+
+@runtime_checkable
+class Hosted(Protocol):
+    """An engine whose model lives in processes of its own, which another engine of its kind can go on with."""
+
+    facts: dict[str, Any]
+    """What the processes say of themselves: versions, and how they compute. Empty before they run."""
+
+    def take_over(self, earlier: object) -> bool:
+        """Go on with the processes of `earlier`, which then has none. False where they are not what this engine needs."""
+        ...
+
+
+@runtime_checkable
+class Hosts(Protocol):
+    """An engine choice that starts processes, says so beforehand, and cannot load every adapter."""
+
+    def announce(self, weights: Weights) -> list[str]:
+        """What it would start for these weights, in sentences."""
+        ...
+
+    def adapter_complaints(self, rank: int, modules: Sequence[str]) -> Iterable[str]:
+        """Why it could not load LoRA weights of this rank on these modules."""
+        ...
 
 
 @runtime_checkable

@@ -78,6 +78,7 @@ def collect(
             a.stage: {key: a.manifest[key] for key in ("received", "passed", "records", "rejected")} for a in artifacts
         },
         "precision": {task: dataclasses.asdict(choice) for task, choice in precisions.items()},
+        "generated_by": {a.stage: a.numbers["generated_by"] for a in artifacts if "generated_by" in a.numbers},
         "versions": {"python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in PACKAGES},
         "commit": git_commit(),
