@@ -14,7 +14,7 @@ install: ## install the package from this checkout, with what tests and linters 
 test: ## the tests that take minutes at most
 	pytest
 
-test-slow: ## the slow ones: weights from scratch, fuzzing, a killed client, a real vLLM server, parity with TRL
+test-slow: ## the slow ones: weights from scratch, fuzzing, a killed client, a real vLLM server and engine, parity with TRL
 	pytest -m slow
 
 lint: ## style, format and types; changes nothing
