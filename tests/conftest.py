@@ -1,6 +1,15 @@
-"""Settings of the test process: threads that wait soon sleep, as in `train.py`."""
+"""Settings of the test process: threads that wait soon sleep, as in `train.py`; parallel processes share the processors."""
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: dealt out last, the longest file would keep one process busy after the others have ended."""
+    items.sort(key=lambda item: not item.path.name.startswith("test_run"))

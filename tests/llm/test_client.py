@@ -182,7 +182,8 @@ def test_ctrl_c_saves_what_is_in_flight(store: Store) -> None:
             client.ask_many([request(n) for n in range(200)])
         stats = server.get("stats")
         stored = len(list(store.used("run-1")))
-        assert stats["asks"] == stats["answered"] == stored == 8
+        assert stats["asks"] == stats["answered"] == stored
+        assert 8 <= stored <= 24, "on a busy machine the interrupt comes a round or two late"
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         client.close()
 
