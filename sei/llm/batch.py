@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sei.errors import UserError
-from sei.llm.account import Account, BudgetExceeded
+from sei.llm.account import BudgetExceeded
 from sei.llm.answer import Answer, now_utc
+from sei.llm.budget import committed
 from sei.llm.door import loads, shown
 from sei.llm.endpoint import Endpoint
 from sei.llm.faults import Said, Transient, Unanswerable
@@ -114,21 +115,21 @@ def _reserve(
                 (endpoint.url,),
             )
         }
-        committed = account.spent() + _promised(connection, account)
+        before = total = account.spent() + sum(committed(connection, session.store, account.run))
         lines: list[str] = []
         size, over_budget = 0, None
         for key, request in keys.items():
             if key in taken:
                 continue
             most = account.most_usd(request)
-            if not account.allows(committed + most):
+            if not account.allows(total + most):
                 over_budget = account.exceeded(most)
                 break
             body = endpoint.body(request)
             line = json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body})
             if len(lines) == settings.batch_lines or size + len(line) > _LARGEST_FILE:
                 break
-            committed += most
+            total += most
             size += len(line) + 1
             lines.append(line)
             connection.execute(
@@ -140,20 +141,12 @@ def _reserve(
                 "INSERT INTO batches (tag, batch_id, endpoint, run, state, created) VALUES (?, '', ?, ?, 'open', ?)",
                 (tag, endpoint.url, account.run, now_utc()),
             )
+            connection.execute(
+                "INSERT INTO reservations (holder, run, usd) VALUES (?, ?, ?)", (tag, account.run, total - before)
+            )
         return lines, over_budget
 
     return session.store.write(reserve)
-
-
-def _promised(connection: sqlite3.Connection, account: Account) -> float:
-    """The most that all open lines of the run's batches can cost, whichever of its processes submitted them."""
-    rows = connection.execute(
-        "SELECT l.request FROM batch_lines l JOIN batches b ON b.tag = l.tag WHERE l.outcome = 'open' AND b.run = ?",
-        (account.run,),
-    )
-    return (
-        sum(account.most_usd(_request(json.loads(text))) for (text,) in rows) if account.budget_usd is not None else 0.0
-    )
 
 
 async def _submit(session: Session, endpoint: Endpoint, tag: str, lines: list[str]) -> None:
@@ -344,5 +337,6 @@ def _close(session: Session, tag: str, outcomes: dict[str, str], *, submitted: b
         else:
             connection.execute("DELETE FROM batch_lines WHERE tag = ?", (tag,))
         connection.execute("UPDATE batches SET state = 'merged' WHERE tag = ?", (tag,))
+        connection.execute("DELETE FROM reservations WHERE holder = ?", (tag,))
 
     session.store.write(close)

@@ -1,8 +1,9 @@
-"""Room in the budget for calls in flight, shared by all processes of a run.
+"""Room in the budget for calls in flight, shared by all processes of a run and its open batches.
 
 Place in the flow: `live` takes room for the most that a call can cost before it sends it, and says afterwards what it did cost.
 A process takes room from the store in lots, noted there in the same transaction that sees what the run has spent and what its
-other processes hold; so all of them together never spend more than the budget. What a dead process held is free again.
+other processes and open batches hold; so all of them together never spend more than the budget. What a dead process held is
+free again; what a batch holds is free once it is merged.
 
 Example::
 
@@ -109,17 +110,9 @@ class Budget:
     def _take(self, connection: sqlite3.Connection, most: float, held: float, in_flight: float) -> tuple[float, bool]:
         """How much more is held after this transaction (less, where it is of no use), and whether nobody else holds any."""
         budget, run = self._account.budget_usd or 0.0, self._account.run
-        others = 0.0
-        for holder, usd in connection.execute("SELECT holder, usd FROM reservations WHERE run = ?", (run,)).fetchall():
-            if holder == self._holder:
-                continue
-            if self._store.claim(holder):  # its process is gone
-                self._store.release(holder)
-                connection.execute("DELETE FROM reservations WHERE holder = ?", (holder,))
-            else:
-                others += usd
+        others, batches = committed(connection, self._store, run, besides=self._holder)
         spent = connection.execute("SELECT usd FROM spending WHERE run = ?", (run,)).fetchone()
-        free = budget - (spent[0] if spent else 0.0) - others - held
+        free = budget - (spent[0] if spent else 0.0) - others - batches - held
         needed, more = most - (held - in_flight), 0.0
         if needed <= free + _ROUNDING:
             more = max(needed, min(_LOT * most, _LARGEST_SHARE * free))
@@ -133,3 +126,21 @@ class Budget:
         if usd > 0.0:
             row = (self._holder, self._account.run, usd)
             connection.execute("INSERT INTO reservations (holder, run, usd) VALUES (?, ?, ?)", row)
+
+
+def committed(connection: sqlite3.Connection, store: Store, run: str, *, besides: str = "") -> tuple[float, float]:
+    """US dollars that the run's living processes but `besides` hold, and those that its open batches do.
+
+    What dead processes held is taken out of the store.
+    """
+    open_batches = {tag for (tag,) in connection.execute("SELECT tag FROM batches WHERE state = 'open'")}
+    processes = batches = 0.0
+    for holder, usd in connection.execute("SELECT holder, usd FROM reservations WHERE run = ?", (run,)).fetchall():
+        if holder in open_batches:
+            batches += usd
+        elif holder != besides and store.claim(holder):  # its process is gone
+            store.release(holder)
+            connection.execute("DELETE FROM reservations WHERE holder = ?", (holder,))
+        elif holder != besides:
+            processes += usd
+    return processes, batches

@@ -62,7 +62,7 @@ CREATE TABLE IF NOT EXISTS uses (
     PRIMARY KEY (run, key, stage, error_type)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spending (run TEXT PRIMARY KEY, usd REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS reservations (  -- what the processes of a run may spend beside that, see `budget`
+CREATE TABLE IF NOT EXISTS reservations (  -- what its processes and open batches may spend beside that, see `budget`
     holder TEXT PRIMARY KEY, run TEXT NOT NULL, usd REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS batches (

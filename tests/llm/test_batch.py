@@ -40,11 +40,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def ask(store: Store, url: str, count: int, run: str = "run-1", **more: Any) -> list[Any]:
+def ask(store: Store, url: str, count: int, run: str = "run-1", *, first: int = 0, **more: Any) -> list[Any]:
     values = {"model": "m", "base_urls": (url,), "mode": "batch", "batch_poll_s": 0.05} | more
     client = Client(ApiSettings(**values), store, run)
     try:
-        return client.ask_many([request(n) for n in range(count)])
+        return client.ask_many([request(first + n) for n in range(count)])
     finally:
         client.close()
 
@@ -149,6 +149,26 @@ def test_the_budget_holds_back_what_does_not_fit(store: Store) -> None:
         assert 0 < store.spent("run-1") <= 1.0
         assert len(ask(store, server.url, 100, budget_usd=100.0, price=price)) == 100
         assert server.get("stats")["asks"] == 100
+
+
+def test_an_open_batch_holds_its_share_of_the_budget_when_the_run_goes_on_live(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise Killed
+
+    price = Price(1000.0, 1000.0)
+    with Running() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(batch, "_merge_if_over", die)
+            with pytest.raises(Killed):
+                ask(store, server.url, 1, budget_usd=100.0, price=price)
+        [(held,)] = store.write(lambda connection: connection.execute("SELECT usd FROM reservations").fetchall())
+        with pytest.raises(BudgetExceeded):
+            ask(store, server.url, 1, first=7, mode="live", budget_usd=1.5 * held, price=price)
+        assert ask(store, server.url, 1, budget_usd=1.5 * held, price=price)[0].status == "ok"
+        assert ask(store, server.url, 1, first=7, mode="live", budget_usd=3 * held, price=price)[0].status == "ok"
+    assert store.write(lambda connection: connection.execute("SELECT * FROM reservations").fetchall()) == []
 
 
 def test_a_server_without_schemas_gets_the_lines_again_in_words(store: Store) -> None:
