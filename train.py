@@ -14,6 +14,7 @@ import os
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sei.compose import keys_to_leave_out, origin, prepare, register, without
+from sei.compose import keys_to_leave_out, nearby, origin, origins, prepare, register, without
 from sei.config import build
 from sei.errors import Ended, UserError
 
@@ -47,12 +48,14 @@ def main(composed: DictConfig) -> float | None:
     try:
         try:
             left_out = keys_to_leave_out(composed, overrides, recipes_of_sweep(job))
-            config = build(composed, left_out=left_out)
+            chosen = origins(composed, overrides, job.runtime.config_sources, swept_by_experiment(job))
+            config = build(composed, left_out=left_out, chosen=tuple(chosen))
         except UserError as error:
             record_failure(folder, error)
             raise
         where = origin(job, sys.argv[1:], left_out, multirun=in_sweep)
-        return run(config, folder, without(overrides, left_out), where, in_sweep=in_sweep)
+        near = partial(nearby, overrides, job.runtime.config_sources)
+        return run(config, folder, without(overrides, left_out), where, nearby=near, in_sweep=in_sweep)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         if in_sweep:
@@ -83,6 +86,12 @@ def recipes_of_sweep(job: Any) -> list[str]:
     swept = OmegaConf.select(job, "sweeper.params.recipe") or ""
     words = [word.removeprefix("recipe=") for word in sys.argv[1:] if word.startswith("recipe=")]
     return [name.strip() for name in (words[-1] if words else str(swept)).split(",") if name.strip()]
+
+
+def swept_by_experiment(job: Any) -> list[str]:
+    """The keys that this sweep's experiment varies, and not the command line."""
+    named = {word.partition("=")[0] for word in sys.argv[1:]}
+    return [key for key in OmegaConf.select(job, "sweeper.params") or {} if key not in named]
 
 
 if __name__ == "__main__":

@@ -19,11 +19,15 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
@@ -32,17 +36,21 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sei.config import CHOSEN, FIXED, PLAIN, WHERE_AND_HOW, Origin
+from sei.config import CHOSEN, FIXED, PLAIN, WHERE_AND_HOW, Config, Origin, build
 from sei.errors import UserError
 from sei.llm.settings import address_complaints
 from sei.schema import TARGET, defaults, keys_of, load_class, unknown_keys
+from sei.target.machine import found_memory
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 OVERLAYS = ("experiment", "ablation", "scale", "world")  # groups that change others
 _BUDGET = re.compile(r"(recipe\.\w+)\.(tokens|steps)")
+OPTIONAL = ("teacher", "clustering", "embedder")  # groups that not every recipe works with
+FOLLOWING = ("scale", "world")  # of these: those that follow from other choices
 _SIMPLE = re.compile(r"[\w.-]+(,[\w.-]+)*")
 
 
@@ -83,7 +91,7 @@ class OptionSource(FileConfigSource):
         """What a person may choose: no parts that others are made of, and nothing that follows from other choices."""
         found = super().list(_moved(config_path), results_filter)
         if config_path == "":
-            found = sorted({*found, "experiment"} - {"scale", "world"})
+            found = sorted({*found, "experiment"} - set(FOLLOWING))
         return [name for name in found if not name.startswith("_")]
 
 
@@ -112,8 +120,13 @@ def register() -> None:
     OmegaConf.register_new_resolver(
         "by_size", lambda size, limit, large, small: large if float(size) >= float(limit) else small, replace=True
     )
+    OmegaConf.register_new_resolver(
+        "when", lambda value, wanted, then, otherwise: then if value == wanted else otherwise, replace=True
+    )
     OmegaConf.register_new_resolver("cache_folder", _cache_folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("short_hash", lambda *words: _short_hash(",".join(map(str, words))), replace=True)
+    OmegaConf.register_new_resolver("fastest_engine", _fastest_engine, replace=True)
+    OmegaConf.register_new_resolver("distinct", lambda *words: list(dict.fromkeys(words)), replace=True)
     # One name for all jobs of a sweep: the same command line gives the same folder, so a rerun goes on in it.
     OmegaConf.register_new_resolver(
         "sweep_hash", lambda: _short_hash(" ".join(sys.argv[1:])), use_cache=True, replace=True
@@ -132,6 +145,12 @@ def _cache_folder() -> str:
     return str(Path.cwd() / ".cache" / "sei")
 
 
+def _fastest_engine(*options: str) -> str:
+    """The first option of conf/engine that is named after an installed package and has a GPU to work on, else the last."""
+    able = [option for option in options[:-1] if (CONF / "engine" / f"{option}.yaml").is_file() and find_spec(option)]
+    return able[0] if able and found_memory().gpus else options[-1]
+
+
 def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -148,7 +167,7 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     faults = [fault for word in arguments if (fault := _secret(word) or _fault(word, folders) or _unreadable(word))]
     if faults:
         raise UserError("\n".join(faults))
-    words = [f"++{word}" if _is_key_in_group(word) else word for word in arguments]
+    words = [_as_hydra(word) for word in arguments]
     return [*words, *_other_budgets(arguments)]
 
 
@@ -238,6 +257,92 @@ def _options(group: str, folders: Iterable[Path]) -> list[str]:
     return sorted({path.stem for place in places for path in place.glob("*.yaml") if not path.stem.startswith("_")})
 
 
+# Who chose what
+
+
+def origins(composed: DictConfig, overrides: Sequence[str], sources: Sequence[Any], swept: Sequence[str]) -> list[str]:
+    """`data: gsm8k (default for recipe sei)` for each group that this job makes use of, in the order of `_SAID`.
+
+    `overrides` are the job's, `sources` Hydra's search path (`runtime.config_sources`): Hydra itself says which file chose.
+    `swept` are the groups that the experiment sweeps over, and not you.
+    """
+    found = _loader(sources).compute_defaults_list("config", list(overrides), RunMode.RUN).overrides
+    uses = load_class(composed.recipe[TARGET], "recipe").uses
+    said = []
+    for group in _SAID:
+        option, by = found.known_choices.get(group), found.override_metadata.get(group)
+        if (group in OPTIONAL and group not in uses) or (by is None and group not in _ALWAYS_SAID):
+            continue
+        who = "default"
+        if by is not None and by.external_override:
+            who = "swept by the experiment" if group in swept else "named by you"
+        elif by is not None:
+            place = str(by.containing_config_path).split("/")[0]
+            owner = f"{place} {found.known_choices.get(place)}"
+            who = owner if place in OVERLAYS else f"default for {owner}"
+        said.append(f"{group}: {option} ({who})")
+    return said
+
+
+def _loader(sources: Sequence[Any]) -> ConfigLoaderImpl:
+    """Hydra's loader of a job, from the sources that it wrote down."""
+    path = ConfigSearchPathImpl()
+    for source in sources:
+        path.append(source.provider, f"{source.schema}://{source.path}")
+    return ConfigLoaderImpl(path)
+
+
+_ALWAYS_SAID = ("model", "recipe", "data", "eval", "teacher", "engine")
+_SAID = ("experiment", "ablation", *_ALWAYS_SAID, "clustering", "embedder", "trainer", "logger")
+
+
+def nearby(
+    overrides: Sequence[str], sources: Sequence[Any], words: Sequence[str], billions: float
+) -> Iterator[tuple[str, Callable[[], Config]]]:
+    """Command lines near this one, nearest first, each with what composes it: smaller settings (`words`), then another teacher,
+    then the next smaller model of at most so many `billions`, at last that model with its own defaults."""
+    loader = _loader(sources)
+
+    def compose(line: Sequence[str]) -> Config:
+        composed = loader.load_configuration("config", [_as_hydra(word) for word in line], RunMode.RUN)
+        with open_dict(composed):
+            del composed["hydra"]
+        return build(composed)
+
+    given = [word for word in map(_plain_word, overrides) if word.partition("=")[0] != "dry_run"]
+    own = [word for word in given if word.startswith("model=")]
+    kept = [word for word in given if word not in own]
+    settings = [word for word in words if word.partition("=")[0] not in {one.partition("=")[0] for one in kept}]
+    unnamed = [word for word in kept if not word.startswith("teacher=")]
+    teachers = [f"teacher={name}" for name in _options("teacher", _folders(sys.argv[1:]))]
+    for model in dict.fromkeys([*own, *(f"model={name}" for name in _models(billions))]):
+        lines = [[*kept, *settings], *([*unnamed, *settings, teacher] for teacher in teachers), kept]
+        lines.append([word for word in kept if word.startswith("recipe=")])
+        for line in lines:
+            yield " ".join(map(_quoted, [model, *line])), partial(compose, [model, *line])
+
+
+def _models(billions: float) -> Iterator[str]:
+    """Options of conf/model, the largest of at most `billions` first."""
+    sizes: dict[str, float] = {}
+    for folder in _folders(sys.argv[1:]):
+        for path in (folder / "model").glob("*.yaml"):
+            sizes[path.stem] = float(yaml.safe_load(path.read_text(encoding="utf-8")).get("parameters_billion") or 0)
+    yield from sorted((name for name, size in sizes.items() if size <= billions), key=lambda name: -sizes[name])
+
+
+def _plain_word(word: str) -> str:
+    return word.removeprefix("++")
+
+
+def _as_hydra(word: str) -> str:
+    return f"++{word}" if _is_key_in_group(word) else word
+
+
+def _quoted(word: str) -> str:
+    return word if re.fullmatch(r"[\w.,=/:+@%-]+", word) else f"'{word}'"
+
+
 # Sweeps over several recipes
 
 
@@ -264,7 +369,7 @@ def keys_to_leave_out(composed: DictConfig, overrides: Sequence[str], recipes: S
         )
     for override in overrides:
         group = re.split(r"[.=@/]", override.lstrip("+~"))[0]
-        if group not in ("teacher", "clustering", "embedder") or group in own.uses:
+        if group not in OPTIONAL or group in own.uses:
             continue
         if not any(group in other.uses for other in others):
             raise UserError(

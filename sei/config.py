@@ -26,12 +26,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sei.clustering.base import AsksTeacher, Clusterer, Embedder
 from sei.data.base import Data
-from sei.data.sources import SOURCES, training_complaints
+from sei.data.sources import SOURCES, nowhere, training_complaints
 from sei.errors import UserError
 from sei.schema import TARGET, explain_unknown, load_class
 from sei.schema import build as build_object
 from sei.target.engine import EngineChoice, Hosts, Replays
 from sei.target.formats import PromptStyle
+from sei.target.shape import Shape
 from sei.teacher.base import TeacherChoice
 from sei.training.settings import Trainer
 from sei.values import Count, NonNegativeFloat, PositiveFloat
@@ -52,6 +53,8 @@ class Model:
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["none", "nf4"] = "none"
     gated: bool = False  # the hub asks for a licence to be accepted
+    shape: Shape | None = None  # its widths, for a model that is not on this machine yet; null: guessed from its size
+    system: str | None = None  # the system message, inside a chat template; null: what the template writes by itself
     max_new_tokens: Count = 512
 
 
@@ -79,6 +82,12 @@ class Evaluation:
                 f"eval.samples={self.samples} at eval.temperature=0 gives the same answer each time: set a temperature"
             )
         return faults
+
+    def missing_sets(self, data: Data) -> Iterator[tuple[str, str]]:
+        """(set, what to do) of the sets that no hub has, and for which no folder is named."""
+        for name in dict.fromkeys(name for names in self.sets.values() for name in names):
+            if name != data.name and name not in self.paths and (said := nowhere(name, f"eval.paths.{name}")):
+                yield name, f"test set {name}: {said}"
 
     def set_complaints(self, data: Data) -> Iterator[str]:
         """What is wrong with the problem sets, beside those that the training data brings."""
@@ -153,6 +162,7 @@ class Config:
     cache_dir: Path
     expected: list[dict[str, Any]]  # a paper's figures: {model, recipe, set, accuracy (%), source}
     left_out: tuple[str, ...] = ()  # keys of a sweep over several recipes that this one has no use for
+    chosen: tuple[str, ...] = ()  # `data: gsm8k (default for recipe sei)`, for each group: what was chosen, and by whom
 
 
 WHERE_AND_HOW = ("logger", "cache_dir", "dry_run", "hydra", "expected")
@@ -167,9 +177,9 @@ PLAIN: dict[str, type[Any]] = {"seed": int, "dry_run": bool, "cache_dir": str, "
 """Keys outside any group."""
 
 
-def build(composed: DictConfig, *, left_out: tuple[str, ...] = ()) -> Config:
+def build(composed: DictConfig, *, left_out: tuple[str, ...] = (), chosen: tuple[str, ...] = ()) -> Config:
     """The configuration as objects. `left_out` are full keys to be dropped, see `Config.left_out`; a group
-    among them stays as it is, since the recipe does not look at it.
+    among them stays as it is, since the recipe does not look at it. `chosen`: see `Config.chosen`.
 
     Raises UserError that lists every fault.
     """
@@ -197,7 +207,7 @@ def build(composed: DictConfig, *, left_out: tuple[str, ...] = ()) -> Config:
     if faults:
         raise UserError("\n".join(faults))
     plain = {name: values[name] for name in PLAIN} | {"cache_dir": Path(values["cache_dir"])}
-    config = Config(**parts, **plain, left_out=left_out)
+    config = Config(**parts, **plain, left_out=left_out, chosen=chosen)
     if faults := list(complaints(config)):
         raise UserError("\n".join(faults))
     return config
@@ -218,6 +228,13 @@ def complaints(config: Config) -> Iterator[str]:
     if config.trainer.enabled and training.method == "lora" and isinstance(config.engine, Hosts):
         for fault in config.engine.adapter_complaints(training.rank, training.target_modules):
             yield f"recipe.training: {fault}"
+    if config.trainer.enabled and config.model.quantization != "none":
+        for key, phase in config.recipe.phases().items():
+            if phase.method == "full":
+                yield (
+                    f"model.quantization={config.model.quantization}: quantized weights cannot be trained, and {key}.method=full "
+                    f"trains them all. Set model.quantization=none, or {key}.method=lora"
+                )
     yield from config.eval.set_complaints(config.data)
     if not isinstance(config.engine, Replays):
         yield from training_complaints(config.data)
@@ -237,7 +254,7 @@ def drop(values: dict[str, Any], key: str) -> None:
 def plain_values(config: Config) -> dict[str, Any]:
     """The configuration as JSON values, as `build` takes it, for records of the run."""
     values = {one.name: _json(getattr(config, one.name)) for one in dataclasses.fields(config)}
-    del values["left_out"]
+    del values["left_out"], values["chosen"]
     for name in CHOSEN:
         kind = type(getattr(config, name))
         values[name] = {TARGET: f"{kind.__module__}.{kind.__qualname__}", **values[name]}

@@ -207,7 +207,7 @@ class Lab:
             revision=model.revision,
             dtype=cast(Dtype, precisions[task].value if task in precisions else model.dtype),
             quantization=model.quantization,
-            chat=self.prompt_style != "plain",
+            chat=False if self.prompt_style == "plain" else model.system or True,
             adapter=adapter,
         )
 

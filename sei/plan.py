@@ -8,41 +8,61 @@ itself is not told here: the plan runs the recipe until the first stage that is 
 from __future__ import annotations
 
 import inspect
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.table import Table
 
+from sei import fit
 from sei.config import Config
+from sei.data.sources import SOURCES, load_tests, stand_ins
+from sei.data.splits import Splits
 from sei.errors import UserError
 from sei.lab import Lab
+from sei.prospect import Nearby, nearest, show_needs, show_work
 from sei.recipes.costs import Asked
+from sei.stages.assemble import from_problems
 from sei.target.engine import Hosts, Replays
+from sei.target.hub import hub_answers, missing_weights
+from sei.target.machine import found_memory
+from sei.target.shape import cached_snapshot
 from sei.tracking.display import Display, print_table
 from sei.workspace import NotComputed, Workspace
 
 
-def check_machine(config: Config, *, keys: bool = True) -> None:
-    """Refuse at once what this machine cannot run; with `keys` also an API whose key is not there."""
-    if keys:
-        config.recipe.check(config)
-    config.engine.check()
+def check_machine(config: Config, nearby: Nearby | None = None) -> None:
+    """Refuse at once what this machine cannot run, with everything that is missing, and the nearest command that runs.
+
+    The hub may be asked for its list of files. `nearby`: see `plan`.
+    """
+    if missing := list(what_is_missing(config, ask=True)):
+        lines = "\n".join(f"  - {one}" for one in missing)
+        instead = nearest(config, nearby, _runs(online=True)) if nearby else ""
+        raise UserError(
+            f"model={config.model.name} with recipe={config.recipe.name} cannot run here:\n{lines}"
+            + (f"\nNearest command that runs here: {instead}" if instead else "")
+        )
+
+
+def what_is_missing(config: Config, *, ask: bool) -> Iterator[str]:
+    """What this machine lacks for the run: keys, memory, weights, room on the disk, problem sets."""
+    for check in (lambda: config.recipe.check(config), config.engine.check):
+        try:
+            check()
+        except UserError as error:
+            yield str(error)
+    yield from (said for _, said in config.eval.missing_sets(config.data))
     if isinstance(config.engine, Replays):
         return
-    from sei.target.load import check_fits
-
-    check_fits(
-        config.model.name,
-        config.model.path,
-        config.model.parameters_billion,
-        quantization=config.model.quantization,
-        method=config.recipe.training.method,
-        train=config.trainer.enabled,
-        accelerator=config.trainer.accelerator,
-        sharded=config.trainer.sharded,
-        gated=config.model.gated,
-    )
+    memory = found_memory()
+    if (said := fit.complaint(config, memory)) or (said := fit.disk_complaint(config)):
+        yield said
+    yield from fit.optimizer_complaints(config, memory)
+    model = config.model
+    if said := missing_weights(model.path, model.revision, gated=model.gated, ask=ask):
+        yield f"weights: {said}"
 
 
 def announce_engine(lab: Lab) -> None:
@@ -52,15 +72,31 @@ def announce_engine(lab: Lab) -> None:
             lab.note(line)
 
 
-def plan(config: Config, display: Display) -> None:
-    """Dry run: what is finished already, what would come, the prompts as they would be sent, and the cost."""
+def _engine_not_started(lab: Lab) -> list[str]:
+    """Say what an engine with processes of its own would start; what it could not start, where it is there at all."""
+    try:
+        lab.config.engine.check()
+    except UserError:  # said with all that is missing
+        return []
+    try:
+        announce_engine(lab)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def plan(config: Config, display: Display, nearby: Nearby | None = None) -> None:
+    """Dry run: what is finished already, what would come, the prompts as they would be sent, the cost, and what is missing.
+
+    `nearby` gives command lines near this one, see `sei.compose.nearby`.
+    """
+    missing = list(what_is_missing(config, ask=False))
+    if not hub_answers():
+        os.environ["HF_HUB_OFFLINE"] = "1"  # what is in the cache is read, and nothing is waited for
     done = Workspace(Path("."), config.cache_dir, compute=False, on_stage=display.stage, on_note=display.note)
     with Lab(config, done, display) as lab:
-        try:
-            check_machine(config, keys=False)
-            announce_engine(lab)
-        except UserError as error:
-            display.note(f"This machine cannot run it:\n{error}\n")
+        missing += _engine_not_started(lab)
+        unread = _stand_in(lab, display)
         train, tests = lab.splits.train, lab.splits.tests
         sizes = ", ".join(f"{name} {len(lab.test(name)):,}" for name in tests)
         display.note(f"Plan: recipe {config.recipe.name}, model {config.model.name}, teacher {config.teacher.name}")
@@ -70,18 +106,94 @@ def plan(config: Config, display: Display) -> None:
         try:
             config.recipe.run(lab)
             display.note("all of them: the run would only print its report")
-        except NotComputed as missing:
-            display.note(f"Next to compute: {missing.stage}")
+        except NotComputed as next_one:
+            display.note(f"Next to compute: {next_one.stage}")
         if lab.trains:
             display.note(f"Before and after: evaluation on {sizes}")
         for stage, text in config.recipe.prompts(lab):
             display.note(f"\nPrompt of stage {stage}, filled:\n{_boxed(text)}")
+        _describe_target(lab, display)
         mistakes = next((artifact.records for artifact in done.done if artifact.stage == "mistakes"), None)
         asked = list(config.recipe.calls(lab, mistakes))
         if asked:
             _show(asked, "Calls of the first round" + ("" if mistakes else ", at most"), lab, display)
         elif "teacher" in config.recipe.uses:
             display.note(f"\nTeacher: {config.teacher.name}; sends no prompt and costs nothing.")
+        if not isinstance(config.engine, Replays):
+            show_work(lab, mistakes, display)
+    show_needs(config, display)
+    missing += [said for said in unread.values() if said not in missing]
+    if not missing:
+        display.note("\nNothing is missing on this machine.")
+        return
+    display.note("\nMissing on this machine:\n" + "\n".join(f"  - {one}" for one in missing))
+    if nearby is not None:
+        display.note(f"Nearest command that runs here: {nearest(config, nearby, _runs(online=not unread)) or 'none'}")
+
+
+def _runs(*, online: bool) -> Callable[[Config], bool]:
+    """Whether a configuration lacks nothing here; what must come from the hub is lacking where that cannot be reached."""
+
+    def runs(config: Config) -> bool:
+        model, data = config.model.path, config.data
+        sets = {name: config.eval.paths.get(name) for names in config.eval.sets.values() for name in names}
+        sets[data.name] = getattr(data, "path", None)
+        local = Path(model).is_dir() or cached_snapshot(model)
+        remote = not local or any(name in SOURCES and path is None for name, path in sets.items())
+        return (online or not remote) and not any(what_is_missing(config, ask=False))
+
+    return runs
+
+
+def _stand_in(lab: Lab, display: Display) -> dict[str, str]:
+    """Read the problem sets; for published ones that cannot be read, put as many of another kind. Set -> what is wrong."""
+    config = lab.config
+    gone, unread = dict(config.eval.missing_sets(config.data)), dict[str, str]()
+    try:
+        data = config.data.load()
+    except UserError as error:
+        found = stand_ins(config.data.name, getattr(config.data, "path", None))
+        if found is None:
+            raise
+        unread[config.data.name], data = str(error), found
+    tests = dict(data.tests)
+    for name in dict.fromkeys(name for names in config.eval.sets.values() for name in names if name not in tests):
+        try:
+            if unread and name not in config.eval.paths:  # the hub was asked once, and patience has an end
+                raise UserError(f"test set {name}: not tried, as data={config.data.name} could not be read either.")
+            tests |= load_tests([name], {key: path for key, path in config.eval.paths.items() if key == name})
+        except UserError as error:
+            found = stand_ins(name, config.eval.paths.get(name))
+            if found is None:
+                raise
+            tests |= found.tests
+            unread[name] = gone.get(name, str(error))
+    if not unread:
+        return unread
+    wanted = list(dict.fromkeys(name for names in config.eval.sets.values() for name in names)) or list(data.tests)
+    held = getattr(config.data, "validation", 0) if config.data.name in unread else 0
+    train, validation = data.train[held:], data.validation or data.train[:held]
+    lab.splits = Splits(train, validation, {name: tests[name] for name in wanted})
+    display.note(
+        f"Not read here: {', '.join(unread)}. Counted below as their published numbers of problems, with texts about as long "
+        "as GSM8K's in their place."
+    )
+    return unread
+
+
+def _describe_target(lab: Lab, display: Display) -> None:
+    """Its tokens, as training and generation will see them."""
+    from sei.training.describe import describe
+
+    problem = lab.splits.train[0]
+    row = from_problems([problem], lab.formats)[0]
+    try:
+        text = describe(
+            lab.weights(), lab.formats.solve(problem.question), row, max_tokens=lab.config.recipe.training.max_tokens
+        )
+    except UserError as error:
+        text = str(error)
+    display.note(f"\nThe target, as it is asked and trained:\n{_boxed(text)}")
 
 
 def _algorithm(config: Config) -> str:

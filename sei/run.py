@@ -27,6 +27,7 @@ from sei.errors import Ended, UserError
 from sei.lab import Lab
 from sei.ledger import sums
 from sei.plan import announce_engine, check_machine, plan
+from sei.prospect import Nearby
 from sei.terminal import Terminal
 from sei.tracking import report
 from sei.tracking.display import Display
@@ -39,23 +40,31 @@ from sei.workspace import Artifact, Workspace, write_json
 
 
 def run(
-    config: Config, folder: Path, overrides: Sequence[str], origin: Origin | None = None, *, in_sweep: bool = False
+    config: Config,
+    folder: Path,
+    overrides: Sequence[str],
+    origin: Origin | None = None,
+    *,
+    nearby: Nearby | None = None,
+    in_sweep: bool = False,
 ) -> float | None:
     """Run one job in `folder`. Returns validation accuracy after training, None where nothing was trained.
 
     `overrides` are the words of the command line that this job differs by, `origin` the experiment and the sweep that it
-    belongs to, both for the record. Raises UserError for what the user can mend. The last lines name the page and, outside
-    a sweep, the next command to try.
+    belongs to, both for the record; `nearby` gives command lines near this one (`sei.compose.nearby`). Raises UserError for
+    what the user can mend. The last lines name the page and, outside a sweep, the next command to try.
     """
     display = Display()
+    for line in config.chosen:
+        display.note(line)
     if config.left_out:
         display.note(f"recipe={config.recipe.name} has no use for {', '.join(config.left_out)}: left out.")
     if config.dry_run:
-        plan(config, display)
+        plan(config, display, nearby)
         return None
     with _ends_in_order():
         try:
-            check_machine(config)
+            check_machine(config, nearby)
             workspace = Workspace(folder, config.cache_dir, on_stage=display.stage, on_note=display.note)
             workspace.write("status.json", {"status": "running"})
             figures = _run(config, folder, overrides, origin or Origin(), workspace, display)

@@ -18,6 +18,7 @@ Example::
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -26,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sei import answers
-from sei.data import formats
+from sei.data import arithmetic, formats
 from sei.data.base import Data, OverlapLimits
 from sei.data.files import WANTED, Fault, Row, data_files, rows
 from sei.data.rows import Reader, to_problems
@@ -55,6 +56,7 @@ class Source:
     read: Reader
     hub: Hub | None
     download: str  # what to put into a local folder instead, for people without the hub
+    size: tuple[int, int] = (0, 0)  # training and test problems, as published
     has_train: bool = False
     worked: bool = True  # whether solutions show how the answer is found
     files: dict[str, tuple[str, ...]] = field(
@@ -146,6 +148,38 @@ def training_complaints(data: Data) -> list[str]:
         f"data={data.name}: {data.name} has no training problems. Choose data for training (arithmetic, {able}, or a file "
         f"of your own with jsonl) and name it in eval.sets: eval.sets.out_of_domain=[{data.name}]"
     ]
+
+
+def stand_ins(name: str, path: str | None) -> Splits | None:
+    """As many problems as a published set has, with texts about as long as GSM8K's: for a plan, where the set cannot be read.
+
+    None for sets of your own, whose size nobody knows.
+    """
+    if name not in SOURCES or path is not None:
+        return None
+    texts = [_as_long_as_gsm8k(problem) for problem in arithmetic.load(train=50, validation=0, test=1, seed=0).train]
+    made = {
+        split: [
+            dataclasses.replace(texts[number % len(texts)], id=f"{name}-{split}-{number}", source=name, split=split)
+            for number in range(size)
+        ]
+        for split, size in zip(("train", "test"), SOURCES[name].size, strict=True)
+    }
+    return Splits(made["train"], [], {name: made["test"]})
+
+
+def _as_long_as_gsm8k(problem: Problem) -> Problem:
+    """54 tokens a question and 94 a solution are GSM8K's means; the arithmetic world has 25 and 33."""
+    return dataclasses.replace(
+        problem, question=f"{problem.question} {problem.question}", solution="\n".join([problem.solution] * 3)
+    )
+
+
+def nowhere(name: str, key: str) -> str:
+    """Why a set's test problems must come from a folder of your own (configuration key `key`), "" where the hub has them."""
+    if name not in SOURCES or SOURCES[name].hub is not None:
+        return ""
+    return f"no copy on the hub is known to us. {_remedy(name, 'test', key)}"
 
 
 def is_worked(problem: Problem) -> bool:
@@ -298,6 +332,7 @@ SOURCES: dict[str, Source] = {
             ("main",),
         ),
         f"grade_school_math/data of openai/grade-school-math on GitHub, {_JSONL} question, answer",
+        size=(7_473, 1_319),
         has_train=True,
     ),
     "math": Source(
@@ -310,6 +345,7 @@ SOURCES: dict[str, Source] = {
             _SUBJECTS,
         ),
         f"the problems of hendrycks/math, {_JSONL} problem, solution, level, type",
+        size=(7_500, 5_000),
         has_train=True,
     ),
     # the hub splits SVAMP into 700 + 300; LeMa tests on all 1,000
@@ -318,12 +354,14 @@ SOURCES: dict[str, Source] = {
         formats.svamp,
         Hub("ChilleD/SVAMP", "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef", {"test": ("train", "test")}),
         f"SVAMP.json of arkilpatel/SVAMP on GitHub, {_JSONL} Body, Question, Equation, Answer, Type",
+        size=(0, 1_000),
     ),
     "math500": Source(
         "math",
         formats.math,
         Hub("HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", {"test": ("test",)}),
         f"test.jsonl of that data set, {_JSONL} problem, solution, answer, subject, level",
+        size=(0, 500),
     ),
     # all 2,305 rows are the split 'validation'
     "asdiv": Source(
@@ -331,6 +369,7 @@ SOURCES: dict[str, Source] = {
         formats.asdiv,
         Hub("EleutherAI/asdiv", "8f95807222d87b4c688c3c22a6ba2801e1fa03e2", {"test": ("validation",)}, ("asdiv",)),
         f"ASDiv.xml of chaochun/nlu-asdiv-dataset on GitHub, {_JSONL} body, question, answer, formula, solution_type",
+        size=(0, 2_305),
     ),
     # the test split has no labels: the paper's 1,221 are the validation split
     "csqa": Source(
@@ -342,14 +381,19 @@ SOURCES: dict[str, Source] = {
             {"train": ("train",), "test": ("validation",)},
         ),
         "train_rand_split.jsonl and dev_rand_split.jsonl of CommonsenseQA 1.11, as released",
+        size=(9_741, 1_221),
         has_train=True,
         worked=False,
         files={"train": ("train.jsonl", "train_rand_split.jsonl"), "test": ("test.jsonl", "dev_rand_split.jsonl")},
     ),
     # MWPBench of MathScale (SEI's evaluation files), topics as in its driver.py, fields as in its other files. No copy on
     # the hub was found in public loaders or pages, only the file on GitHub, so there is no id and no revision.
-    "college_math": Source("math", formats.benchmark("college_math"), None, _MWPBENCH, files=_MWPBENCH_FILES),
-    "gaokao": Source("math", formats.benchmark("gaokao_bench_math_en"), None, _MWPBENCH, files=_MWPBENCH_FILES),
+    "college_math": Source(
+        "math", formats.benchmark("college_math"), None, _MWPBENCH, size=(0, 2_818), files=_MWPBENCH_FILES
+    ),
+    "gaokao": Source(
+        "math", formats.benchmark("gaokao_bench_math_en"), None, _MWPBENCH, size=(0, 508), files=_MWPBENCH_FILES
+    ),
     # All 220 problems with their choices, as AGIEval has them. SEI tests on `agieval.sat-math` of MWPBench instead: 102 of
     # them, rewritten as questions without choices.
     "sat_math": Source(
@@ -357,6 +401,7 @@ SOURCES: dict[str, Source] = {
         formats.sat_math,
         Hub("dmayhem93/agieval-sat-math", "385ef339b8285867cf276eee44cbbd785d467879", {"test": ("test",)}),
         f"data/v1/sat-math.jsonl of ruixiangcui/AGIEval on GitHub, {_JSONL} question, options, label",
+        size=(0, 220),
         files={"test": ("test.jsonl", "sat-math.jsonl")},
     ),
 }

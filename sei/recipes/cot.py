@@ -16,6 +16,7 @@ from sei.recipes import costs, sources
 from sei.recipes.common import checkpoint_complaints, evaluate, finetune, phase_complaints
 from sei.recipes.recipe import Recipe
 from sei.recipes.sources import Source
+from sei.recipes.work import Generated, Trained, Work
 from sei.records import Example, Mistake, Problem
 from sei.results import Results
 from sei.stages import assemble
@@ -73,6 +74,21 @@ class ChainOfThought(Recipe):
         super().check(config)
         for source in self.path_sources:
             source.check()
+
+    def work(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[Generated | Trained]:
+        yield from sources.work(lab, self.path_sources, "attempts, path_sources")
+        if lab.trains:
+            sampled = sum(source.samples for source in self.path_sources) * len(lab.splits.train)
+            paths = sampled if self.paths is None else min(sampled, self.paths)
+            rows = min(
+                len(lab.splits.train) + paths + self.correction_count(lab, mistakes), self.max_examples or 10**12
+            )
+            yield Work(lab).training("recipe.training", self.training, rows)
+        yield from super().work(lab, mistakes)
+
+    def correction_count(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> int:
+        """Rows beside the chains of thought, at most. None here: no mistake is looked at."""
+        return 0
 
     def calls(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[costs.Asked]:
         yield from costs.of_sources(lab, self.path_sources, "recipe.path_sources")

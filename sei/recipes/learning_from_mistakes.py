@@ -19,6 +19,7 @@ from sei.recipes import costs, sources
 from sei.recipes.common import any_mistakes, diagnoses_of, evaluate, finetune, mistakes_of, phase_complaints
 from sei.recipes.cot import ChainOfThought
 from sei.recipes.sources import Source, the_target
+from sei.recipes.work import Generated, Trained
 from sei.records import Correction, Example, Mistake, Problem
 from sei.results import Results
 from sei.stages import assemble
@@ -186,6 +187,15 @@ class LearningFromMistakes(ChainOfThought):
         super().check(config)
         for source in self.mistake_sources:
             source.check()
+
+    def work(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[Generated | Trained]:
+        for _ in range(self.rounds):
+            yield from sources.work(lab, self.mistake_sources, "attempts, mistake_sources")
+        yield from super().work(lab, mistakes)
+
+    def correction_count(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> int:
+        samples = sum(source.samples for source in self.mistake_sources)
+        return len(lab.splits.train) * samples if mistakes is None else len(mistakes)
 
     def calls(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[costs.Asked]:
         samples = sum(source.samples for source in self.mistake_sources)

@@ -13,11 +13,13 @@ Example::
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
+from sei.recipes.work import Generated, Trained, Work
 from sei.records import Mistake
 from sei.target.formats import PromptStyle
 from sei.training.settings import Hyperparameters
@@ -52,6 +54,18 @@ class Recipe(ABC):
         """What is wrong with its settings, or with what they are combined with. Nothing, unless a recipe says so."""
         yield from ()
 
+    def phases(self) -> dict[str, Hyperparameters]:
+        """Configuration key -> hyperparameters of each training phase, in order."""
+        return {"recipe.training": self.training}
+
+    def with_phases(self, **values: object) -> Self:
+        """The recipe with these values in all its phases."""
+        changed = {
+            key.removeprefix("recipe."): dataclasses.replace(phase, **values)  # type: ignore[arg-type]
+            for key, phase in self.phases().items()
+        }
+        return dataclasses.replace(self, **changed)  # type: ignore[arg-type]
+
     def check(self, config: Config) -> None:
         """Raise UserError where this machine lacks what the recipe asks for: a key in the environment."""
         if "teacher" in self.uses:
@@ -60,6 +74,10 @@ class Recipe(ABC):
     def prompts(self, lab: Lab) -> Iterator[tuple[str, str]]:
         """For a dry run: (stage, prompt) of what the target is asked, filled."""
         yield "attempts", lab.formats.solve(lab.splits.train[0].question)
+
+    def work(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[Generated | Trained]:
+        """What the target does in all rounds, about. `mistakes` None: not yet known. A recipe adds its own."""
+        yield from Work(lab).evaluation()
 
     def calls(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[Asked]:
         """What its first round asks of a teacher, or of other served models, at most. `mistakes` None: not yet known."""

@@ -28,6 +28,7 @@ from sei.recipes.common import (
     with_replay,
 )
 from sei.recipes.recipe import Recipe
+from sei.recipes.work import Generated, Trained, Work
 from sei.records import Attempt, ErrorType, Mistake, Problem, Synthetic
 from sei.results import Results
 from sei.stages import assemble
@@ -213,6 +214,19 @@ class SelfErrorInstruct(Recipe):
         if self.selection.enabled:
             shown, asked = lab.splits.train[0], lab.splits.train[-1]
             yield "selected", lab.formats.one_shot(shown.question, shown.solution, asked.question)
+
+    def work(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[Generated | Trained]:
+        work, wanted, rounds = Work(lab), self.selection, self.rounds
+        yield work.attempts("attempts", len(lab.splits.train) * rounds)
+        made = self.synthesis.budget
+        if wanted.enabled:
+            asked = made * (wanted.wrong_problems + wanted.right_problems)
+            yield work.attempts("selection, one-shot", asked * rounds, longer=work.prompt + work.solution)
+            made = round(made * wanted.keep)
+        if lab.trains:
+            rows = made / (1 - min(self.replay, 0.99)) * rounds * (rounds + 1) / 2  # each round trains on all so far
+            yield work.training("recipe.training", self.training, round(rows))
+        yield from super().work(lab, mistakes)
 
     def calls(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[costs.Asked]:
         asked = costs.Teacher.of(lab, mistakes)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Discriminator
 
 from sei.llm.settings import ApiSettings, address_complaints, addresses, api_key
+from sei.recipes.work import Generated, Work
 from sei.records import Attempt, Problem
 from sei.stages.attempt import attempt
 from sei.target.api import ApiEngine
@@ -204,6 +205,13 @@ def complaints(sources: Sequence[Source], key: str) -> Iterator[str]:
 def served(sources: Sequence[Source]) -> list[FromApi]:
     """The sources that are asked over an API."""
     return [source for source in sources if isinstance(source, FromApi)]
+
+
+def work(lab: Lab, sources: Sequence[Source], stage: str) -> Iterator[Generated]:
+    """The attempts that are generated here, one part for each source."""
+    for source, label in zip(sources, labels(sources), strict=True):
+        if isinstance(source, (FromTarget, FromModel)):
+            yield Work(lab).attempts(f"{stage}, {label}", len(lab.splits.train) * source.samples)
 
 
 def _note_unasked(lab: Lab, engine: Replays, problems: Sequence[Problem], name: str) -> None:

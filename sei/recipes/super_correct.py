@@ -30,6 +30,7 @@ from sei.recipes.common import (
     prefer,
 )
 from sei.recipes.recipe import Recipe
+from sei.recipes.work import Generated, Trained, Work
 from sei.records import Example, Mistake, Pair, Problem, Template, Trace
 from sei.results import Results
 from sei.stages import assemble
@@ -300,6 +301,10 @@ class SuperCorrect(Recipe):
         """Templates and checks are decoded greedily, with room for them."""
         return Sampling(max_new_tokens=self.templates.max_new_tokens or lab.config.model.max_new_tokens)
 
+    def phases(self) -> dict[str, Hyperparameters]:
+        second = {} if self.preference.kind == "none" else {"recipe.preference": self.preference}
+        return {**super().phases(), **second}
+
     def complaints(self, config: Config) -> Iterator[str]:
         first, second = self.training, self.preference
         phases = {"recipe.training": first, "recipe.preference": second}
@@ -330,6 +335,23 @@ class SuperCorrect(Recipe):
         problem = lab.splits.train[0]
         yield "attempts", self.thoughts(lab).solve(problem.question)
         yield "student_traces", self.thoughts(lab).check(problem.question, ["(step 1)", "(step 2)"])
+
+    def work(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[Generated | Trained]:
+        work, wanted = Work(lab), self.templates
+        taught = round(wanted.share * len(lab.splits.train))
+        probed = len(lab.splits.train) - taught
+        wrong = probed if mistakes is None else len(mistakes)
+        if wanted.check_share:
+            yield work.attempts("attempts for checks", taught)
+        rows = min(round(taught / (1 - min(wanted.check_share, 0.99))), self.max_examples or 10**12)
+        yield work.training(
+            "recipe.training", self.training, rows, longer=work.solution
+        )  # templates are about twice as long
+        yield work.attempts("attempts", probed)
+        if self.preference.kind != "none":
+            yield work.attempts("the student's traces and thoughts", 2 * wrong, longer=work.solution)
+            yield work.training("recipe.preference", self.preference, min(wrong, self.preference.max_pairs or wrong))
+        yield from super().work(lab, mistakes)
 
     def calls(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[costs.Asked]:
         yield from costs.Teacher.of(lab, mistakes).thoughts(self.templates)

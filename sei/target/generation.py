@@ -31,6 +31,7 @@ from sei.target.decoding import Ending, Row, may_stop, uniform
 from sei.target.engine import Completion, Query, Sampling
 from sei.target.load import (
     Attention,
+    Chat,
     Dtype,
     Quantization,
     adapter_fingerprint,
@@ -66,7 +67,7 @@ class HFEngine:
         batch_size: int = 256,
         revision: str | None = None,
         model_name: str | None = None,
-        chat: bool = True,
+        chat: Chat = True,
         on_progress: OnProgress | None = None,
     ) -> None:
         """`device` None takes a GPU where there is one. `model_name` is what completions say they are from. `chat`

@@ -1,8 +1,7 @@
-"""Load the target: tokenizer, weights, quantization and adapter; and check beforehand whether it fits.
+"""Load the target: tokenizer, weights, quantization and adapter.
 
-Place in the flow: `target.hf` loads through here to generate, `training.run` to train. `check_fits` runs before
-anything heavy is imported, so that a preset this machine cannot run is refused at once. Weights and adapters are
-read from safetensors only, and code that comes with a model is never run.
+Place in the flow: `target.hf` loads through here to generate, `training.run` to train. Whether it fits is asked before, by
+`sei.fit`. Weights and adapters are read from safetensors only, and code that comes with a model is never run.
 
 Example::
 
@@ -16,13 +15,9 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
-import shutil
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -36,23 +31,8 @@ if TYPE_CHECKING:
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["none", "nf4"]
+Chat = bool | str  # whether prompts go into the chat template; a text: with this as the system message
 Attention = Literal["eager", "sdpa", "flash_attention_2"]
-Method = Literal["lora", "full"]
-Accelerator = Literal["auto", "cpu", "gpu"]
-
-GIB = 2**30
-# NF4 stores 4 bits a weight and, with double quantization, 0.127 bits of constants (QLoRA, arXiv 2305.14314).
-_BYTES_PER_WEIGHT = {"none": 2.0, "nf4": 4.127 / 8}
-# Trained weights are held in fp32 with a gradient and two Adam moments: 4 + 4 + 8 bytes.
-_BYTES_PER_TRAINED_WEIGHT = 16.0
-# LoRA r 64 on all linear layers of LLaMA-2 trains 0.16e9 weights of 7B and 0.83e9 of 70B: it grows like size ** 0.71.
-_LORA_WEIGHTS_OF_7B = 0.16e9
-_LORA_GROWTH = 0.71
-# Activations under gradient checkpointing and fragmentation, as a share, and the CUDA context.
-_HEADROOM = 1.15
-_CONTEXT_GIB = 1.0
-# Above this size (billions of parameters) a CPU is not worth trying, whatever its memory: hours for one small step.
-_CPU_BILLIONS = 1.0
 
 # When imported (by peft), it warns that an optional CPU kernel is missing.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -69,10 +49,12 @@ def _quiet_libraries() -> None:
         transformers_logging.disable_progress_bar()
 
 
-def load_tokenizer(model: str | Path, *, revision: str | None = None, chat: bool = True) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder or hub name. `chat` False drops its chat template, so that prompts stay bare.
+def load_tokenizer(model: str | Path, *, revision: str | None = None, chat: Chat = True) -> PreTrainedTokenizerBase:
+    """The tokenizer of a local folder or hub name. `chat` False drops its chat template, so that prompts stay bare; a text is the
+    system message in it.
 
-    Raises UserError if it cannot be loaded, has no end token, or has a chat template that fails or does not end.
+    Raises UserError if it cannot be loaded, has no end token, or has a chat template that fails, does not end, or takes no system
+    message.
     """
     from transformers import AutoTokenizer
 
@@ -82,11 +64,30 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None, chat: bool
         tokenizer("1 + 1 = 2")
     if end is None:
         raise UserError(f"{model}: the tokenizer has no end token (eos_token). Generation would never stop: set one.")
-    if not chat:
+    if chat is False:
         tokenizer.chat_template = None
     elif tokenizer.chat_template is not None:
         chat_template.check(tokenizer, model)
+        if isinstance(chat, str):
+            _set_system(tokenizer, model, chat)
     return tokenizer
+
+
+def _set_system(tokenizer: PreTrainedTokenizerBase, model: str | Path, text: str) -> None:
+    """Have the chat template begin every conversation with this system message, whatever it wrote by itself."""
+    before = "{%- set messages = [{'role': 'system', 'content': " + json.dumps(text) + "}] + messages -%}"
+    tokenizer.chat_template = before + str(tokenizer.chat_template)
+    try:
+        shown = str(tokenizer.apply_chat_template([{"role": "user", "content": _STAND_IN}], tokenize=False))
+    except Exception as error:  # a template may refuse anything, in ways of its own
+        shown = ""
+        cause: Exception | None = error
+    else:
+        cause = None
+    if text.strip() not in shown:
+        raise UserError(
+            f"model.system={text!r}: the chat template of {model} takes no system message. Set model.system=null."
+        ) from cause
 
 
 def load_model(
@@ -311,128 +312,6 @@ def _update_with_file(digest: hashlib._Hash, path: Path) -> None:
                 digest.update(block)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
-
-
-# --------------------------------------------------------------------------------------------------------- does it fit
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What this machine has, in GiB: each GPU's memory, and the main memory."""
-
-    gpus: tuple[float, ...]
-    main: float
-
-
-def found_memory() -> Memory:
-    """Memory of this machine's visible GPUs (from nvidia-smi) and main memory, without importing torch."""
-    main = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    if shutil.which("nvidia-smi") is None:
-        return Memory((), main)
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return Memory((), main)
-    gpus = [float(line) / 1024 for line in output.split() if line.isdecimal()]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and all(part.strip().isdecimal() for part in visible.split(",")):
-        chosen = [int(part) for part in visible.split(",")]
-        gpus = [gpus[index] for index in chosen if index < len(gpus)]
-    elif visible in ("", "-1"):
-        gpus = []
-    return Memory(tuple(gpus), main)
-
-
-def memory_needed(
-    billions: float, *, quantization: Quantization = "none", method: Method = "lora", train: bool = True
-) -> float:
-    """GiB needed for a model of `billions` of parameters, to train it or only to generate.
-
-    needed = (weights + trained) * 1.15 + 1, where weights = parameters * 2 bytes (bf16) or 4.127 / 8 bytes (NF4),
-    and trained = 16 bytes for each trained parameter: 0.16e9 * (billions / 7) ** 0.71 of them with LoRA (r 64 on all
-    linear layers), all of them with full fine-tuning (and nothing for the weights, which are among them). An estimate to
-    refuse early, not a promise: long rows need more.
-    """
-    parameters = billions * 1e9
-    weights = parameters * _BYTES_PER_WEIGHT[quantization]
-    trained = 0.0
-    if train and method == "full":
-        weights, trained = 0.0, parameters * _BYTES_PER_TRAINED_WEIGHT
-    elif train:
-        trained = _LORA_WEIGHTS_OF_7B * (billions / 7) ** _LORA_GROWTH * _BYTES_PER_TRAINED_WEIGHT
-    return (weights + trained) / GIB * _HEADROOM + _CONTEXT_GIB
-
-
-def check_fits(
-    name: str,
-    model: str | Path,
-    billions: float,
-    *,
-    quantization: Quantization = "none",
-    method: Method = "lora",
-    train: bool = True,
-    accelerator: Accelerator = "auto",
-    sharded: bool = False,
-    gated: bool = False,
-    memory: Memory | None = None,
-) -> None:
-    """Refuse early a model that this machine cannot run.
-
-    `name` is the preset (`llama2-70b`), `model` its local folder or hub name, `sharded` says that the strategy
-    spreads one copy over all GPUs. Raises UserError with the memory needed and found, whether the weights are available,
-    and the closest alternative that runs. Looks at nothing outside this machine; takes milliseconds.
-    """
-    memory = memory or found_memory()
-    needed = memory_needed(billions, quantization=quantization, method=method, train=train)
-    on_gpu = accelerator == "gpu" or (accelerator == "auto" and bool(memory.gpus))
-    found = sum(memory.gpus) if sharded else max(memory.gpus, default=0.0)
-    if not on_gpu:
-        found = memory.main if billions <= _CPU_BILLIONS else 0.0
-    problems = []
-    if found < needed:
-        verb = "training" if train else "generation"
-        gpus = ", ".join(f"{gpu:.0f} GiB" for gpu in memory.gpus) or "none"
-        problems.append(
-            f"memory: {verb} ({method}, quantization={quantization}) needs about {needed:.0f} GiB of GPU memory; "
-            f"GPUs found: {gpus}; main memory: {memory.main:.0f} GiB."
-        )
-    if weights := _missing_weights(model, gated):
-        problems.append(weights)
-    if not problems:
-        return
-    advice = []
-    if found < needed and quantization == "none" and method == "lora":
-        smaller = memory_needed(billions, quantization="nf4", method=method, train=train)
-        if found >= smaller:
-            advice.append(f"the same model with quantization=nf4 needs about {smaller:.0f} GiB and fits")
-    advice.append("model=tiny runs on any machine, without a download")
-    lines = "\n".join(f"  - {problem}" for problem in problems)
-    raise UserError(
-        f"model={name} ({billions:g}B parameters) cannot run here:\n{lines}\nWhat runs instead: {'; '.join(advice)}."
-    )
-
-
-def _missing_weights(model: str | Path, gated: bool) -> str:
-    """What prevents reading the weights, "" if nothing does as far as this machine can tell."""
-    name = str(model)
-    if Path(name).is_dir():
-        return ""
-    if Path(name).is_absolute() or name.startswith(".") or name.count("/") != 1:
-        return f"weights: {name}: no such folder."
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    if any((cache / f"models--{name.replace('/', '--')}" / "snapshots").glob("*/config.json")):
-        return ""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        return f"weights: {name} is not in the local cache, and HF_HUB_OFFLINE forbids the download."
-    has_token = bool(os.environ.get("HF_TOKEN")) or (home / "token").is_file()
-    if gated and not has_token:
-        return (
-            f"weights: {name} is not in the local cache, its licence must be accepted on the model's page, and no "
-            "access token was found (set HF_TOKEN)."
-        )
-    return ""
 
 
 # ------------------------------------------------------------------------------------------------------- adapter checks

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sei.target.load import Dtype, Quantization
+    from sei.target.load import Chat, Dtype, Quantization
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class Weights:
     revision: str | None = None
     dtype: Dtype = "auto"
     quantization: Quantization = "none"
-    chat: bool = True  # prompts go inside the tokenizer's chat template, where it has one
+    chat: Chat = (
+        True  # prompts go inside the tokenizer's chat template, where it has one; a text: with this system message
+    )
     adapter: Adapter | None = None
 
     @property

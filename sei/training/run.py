@@ -18,6 +18,7 @@ import errno
 import hashlib
 import json
 import logging
+import os
 import pickle
 import shutil
 import signal
@@ -35,6 +36,7 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from safetensors import SafetensorError
 
 from sei.errors import UserError
@@ -42,6 +44,7 @@ from sei.records import Example, Pair, Rejected
 from sei.target.generation import keep_freed_memory
 from sei.target.load import (
     Attention,
+    Chat,
     Dtype,
     Quantization,
     adapter_fingerprint,
@@ -71,7 +74,7 @@ class Loop:
 
     revision: str | None = None
     adapter: Path | None = None  # to continue training; its rank and layers then apply, not the hyperparameters'
-    chat: bool = True  # prompts go inside the tokenizer's chat template, where it has one
+    chat: Chat = True  # prompts go inside the tokenizer's chat template, where it has one
     dtype: Dtype = "auto"  # of the frozen weights; trained weights are float32
     quantization: Quantization = "none"  # of the frozen weights
     attention: Attention | None = None
@@ -280,6 +283,17 @@ def _trainer(module: PlannedModule, loop: Loop, callbacks: Sequence[Callback]) -
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
         use_distributed_sampler=False,  # StepLoader deals out the parts itself
+        # In an allocation of one task nobody else starts the other processes: Lightning has to.
+        plugins=[LightningEnvironment()] if _alone_in_slurm(loop) else None,
+    )
+
+
+def _alone_in_slurm(loop: Loop) -> bool:
+    """Whether Slurm started one process, which is to train on several devices of its node."""
+    return (
+        loop.num_nodes == 1
+        and os.environ.get("SLURM_NTASKS") == "1"
+        and device_count(loop.accelerator, loop.devices) > 1
     )
 
 

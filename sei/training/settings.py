@@ -71,17 +71,19 @@ class Trainer:
     precision: Precision = "auto"
     checkpoint_every: Count = 100  # optimizer steps
 
-    @property
-    def sharded(self) -> bool:
-        """Whether the strategy spreads one copy of the model over all devices."""
-        return "fsdp" in self.strategy or "deepspeed" in self.strategy
-
     def fingerprint(self) -> dict[str, Any]:
         """What of it decides the trained weights."""
         return {"precision": self.precision, "devices": str(self.devices)}
 
     def complaints(self) -> list[str]:
+        faults = []
         devices = str(self.devices)
-        if devices in ("auto", "-1") or (devices.isdecimal() and int(devices) > 0):
-            return []
-        return [f"trainer.devices={self.devices}: must be a number of devices, or auto"]
+        if not (devices in ("auto", "-1") or (devices.isdecimal() and int(devices) > 0)):
+            faults.append(f"trainer.devices={self.devices}: must be a number of devices, or auto")
+        if any(name in self.strategy for name in ("fsdp", "deepspeed", "model_parallel")):
+            faults.append(
+                f"trainer.strategy={self.strategy}: strategies that spread one copy of the model over devices do not work yet "
+                "(clipping and saving would fail at the first step). With trainer.strategy=auto every device holds a copy; "
+                "recipe.training.method=lora and model.quantization=nf4 make it small"
+            )
+        return faults

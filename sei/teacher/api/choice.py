@@ -55,6 +55,7 @@ class Api:
     max_wait_s: PositiveFloat = 600.0  # a server that asks for a longer pause (Retry-After) ends the run
     budget_usd: NonNegativeFloat | None = None  # stop before the call that would exceed it
     price: OwnPrice = OwnPrice()
+    retired: str | None = None  # since when its provider no longer serves the model, and what it names in its place
 
     opens: ClassVar[type[ApiTeacher]] = ApiTeacher
 
@@ -76,7 +77,12 @@ class Api:
         return complaints
 
     def check(self) -> None:
-        """Raises UserError where the key is not in the environment."""
+        """Raises UserError where the provider no longer serves the model, or the key is not in the environment."""
+        if self.retired and not self.base_url:
+            raise UserError(
+                f"teacher={self.name}: {self.model} is no longer served ({self.retired}). Choose another teacher, or name a "
+                "server that still has it with teacher.base_url=URL."
+            )
         api_key(self.settings)
 
     def inspector_complaints(self, model: str | None) -> list[str]:

@@ -1,0 +1,249 @@
+"""Will it fit: what a run needs of memory and disk beside what this machine has, and the nearest setting that fits.
+
+Place in the flow: `sei.plan` asks before anything is loaded, downloaded or spent, refuses with the answer, and shows it in a
+dry run. Memory is counted for each device, as `training.memory` counts it; nothing heavy is imported, and it takes
+milliseconds.
+
+Example::
+
+    needs(config, found_memory()).most             # GiB of the phase that needs most
+    fitting(config, found_memory())                # (("recipe.training.micro_tokens=512",), 13.1), or None
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, combinations
+
+from sei.config import Config
+from sei.recipes.work import kept_steps
+from sei.target.load import Dtype
+from sei.target.machine import GIB, Memory, free_disk
+from sei.target.precision import dtype_for, precision_for
+from sei.target.shape import Shape, shape_of
+from sei.training.memory import NF4_BYTES, Setting, trained_parameters, training_memory
+
+# What CUDA and the kernels take before the first tensor; what the libraries take of main memory (`benchmarks/memory.py`).
+_CONTEXT = {True: 1.0, False: 0.5}
+# Blocks that the allocator cannot join again. Ours: in the measured cases the count is within 15 % of the peak without it.
+_FRAGMENTS = {True: 1.05, False: 1.0}
+# Above this size (billions of parameters) a CPU is not worth trying, whatever its memory: hours for one small step.
+_CPU_BILLIONS = 1.0
+_CHECKPOINTS = 2  # as many as `training.run` keeps, each with weights and both moments of the optimizer
+
+Parts = dict[str, float]  # GiB by part
+
+
+@dataclass(frozen=True)
+class Needs:
+    """GiB of one device, for generation and for each training phase (its key)."""
+
+    phases: dict[str, Parts]
+    on_gpu: bool
+
+    @property
+    def most(self) -> float:
+        return max(sum(parts.values()) for parts in self.phases.values())
+
+
+def shape(config: Config) -> Shape:
+    return shape_of(config.model.path, config.model.shape, config.model.parameters_billion)
+
+
+def on_gpu(config: Config, memory: Memory) -> bool:
+    """Whether the run is meant for a GPU: one is asked for or there, or no CPU would do."""
+    wanted = config.trainer.accelerator
+    return wanted == "gpu" or (wanted == "auto" and (bool(memory.gpus) or not _for_cpu(config)))
+
+
+def _for_cpu(config: Config) -> bool:
+    return config.model.parameters_billion <= _CPU_BILLIONS
+
+
+def devices(config: Config, memory: Memory) -> int:
+    """How many devices train together."""
+    wanted = str(config.trainer.devices)
+    if "," in wanted:
+        return len([part for part in wanted.split(",") if part.strip()])
+    if wanted in ("auto", "-1"):
+        return max(1, len(memory.gpus)) if on_gpu(config, memory) else 1
+    return int(wanted)
+
+
+def setting(config: Config, memory: Memory) -> Setting:
+    """The device as training and generation will find it. On a GPU that is not here, one with bfloat16 is meant."""
+    gpu = on_gpu(config, memory)
+    dtype: Dtype | str = config.model.dtype
+    precision: str = config.trainer.precision
+    if not gpu:
+        dtype, precision = dtype_for(dtype, "cpu").value, precision_for(precision, "cpu").value
+    return Setting(
+        dtype_bytes=4 if dtype == "float32" else 2,
+        mixed="mixed" in precision or precision == "auto",
+        quantization=config.model.quantization,
+        gpu=gpu,
+        devices=devices(config, memory),
+    )
+
+
+def needs(config: Config, memory: Memory) -> Needs:
+    """What each phase of the run needs of one device."""
+    model, on = shape(config), setting(config, memory)
+    weights: float = model.parameters * on.dtype_bytes
+    if on.quantization == "nf4":
+        weights = model.block_parameters * NF4_BYTES + model.other_parameters * on.dtype_bytes
+    longest = 2 * config.model.max_new_tokens  # as long a prompt again
+    phases: dict[str, dict[str, float]] = {
+        "generation": {"weights": weights, "cache of one answer": longest * model.cache_width * on.dtype_bytes}
+    }
+    if config.trainer.enabled:
+        for key, phase in config.recipe.phases().items():
+            phases[key] = training_memory(model, phase, on)
+    factor = _FRAGMENTS[on.gpu] / GIB
+    context = "CUDA and kernels" if on.gpu else "libraries"
+    return Needs(
+        {
+            key: {part: value * factor for part, value in parts.items()} | {context: _CONTEXT[on.gpu]}
+            for key, parts in phases.items()
+        },
+        on.gpu,
+    )
+
+
+def found(config: Config, memory: Memory) -> float:
+    """GiB that one device has; 0 where there is none that would do."""
+    if on_gpu(config, memory):
+        return min(memory.gpus[: devices(config, memory)], default=0.0)
+    return memory.main
+
+
+def largest(memory: Memory) -> float:
+    """Billions of parameters that may fit this machine in some setting: 4 bits on a GPU, or a CPU's limit."""
+    return max(memory.gpus, default=0.0) * GIB / 1e9 / NF4_BYTES if memory.gpus else _CPU_BILLIONS
+
+
+def complaint(config: Config, memory: Memory) -> str:
+    """What does not fit into memory, and the nearest setting that does; "" where all fits."""
+    wanted, has = needs(config, memory), found(config, memory)
+    if wanted.most <= has:
+        return ""
+    key, parts = max(wanted.phases.items(), key=lambda item: sum(item[1].values()))
+    shown = ", ".join(f"{part} {value:.1f}" for part, value in parts.items() if value >= 0.05)
+    where = "of GPU memory" if wanted.on_gpu else "of main memory"
+    method = "" if key == "generation" else f" (method={config.recipe.phases()[key].method})"
+    said = (
+        f"memory: {key}{method} needs about {sum(parts.values()):.0f} GiB {where} on each device, "
+        f"quantization={config.model.quantization}: {shown}. {memory}."
+    )
+    if nearest := fitting(config, memory):
+        words, most = nearest
+        return f"{said} Nearest setting that fits: {' '.join(words)} (about {most:.0f} GiB)."
+    smallest = min((needs(one, memory).most for _, one in _settings(config)), default=wanted.most)
+    least = f"; with the least demanding settings about {smallest:.0f} GiB" if smallest < wanted.most else ""
+    return f"{said} No setting of this model fits this machine{least}."
+
+
+def fitting(config: Config, memory: Memory) -> tuple[tuple[str, ...], float] | None:
+    """The nearest settings of the same model that fit, as words of the command line, and the GiB that they need."""
+    has = found(config, memory)
+    for words, changed in _settings(config):
+        if (most := needs(changed, memory).most) <= has:
+            return words, most
+    return None
+
+
+def _settings(config: Config) -> Iterator[tuple[tuple[str, ...], Config]]:
+    """Changes that need less, nearest first: those that change no result, then 4 bits, then an adapter instead of all weights."""
+    phases = config.recipe.phases()
+    lora = all(phase.method == "lora" for phase in phases.values())
+    harmless = (_micro, _checkpointing)
+    more = [(), (_nf4,)] if lora else [(), (_lora,), (_lora, _nf4)]
+    seen = {()}
+    for further in more:
+        for some in chain.from_iterable(combinations(harmless, count) for count in range(len(harmless) + 1)):
+            changed, words = config, tuple[str, ...]()
+            for change in (*further, *some):
+                changed, said = change(changed)
+                words += said
+            if words not in seen:
+                seen.add(words)
+                yield words, changed
+
+
+def _change(config: Config, **values: object) -> tuple[Config, tuple[str, ...]]:
+    """The values in every phase that does not have them."""
+    words = [
+        f"{key}.{name}={str(value).lower()}"
+        for key, phase in config.recipe.phases().items()
+        for name, value in values.items()
+        if getattr(phase, name) != value
+    ]
+    return dataclasses.replace(config, recipe=config.recipe.with_phases(**values)), tuple(words)
+
+
+def _micro(config: Config) -> tuple[Config, tuple[str, ...]]:
+    longest = max(phase.max_tokens for phase in config.recipe.phases().values())
+    return _change(config, micro_tokens=longest)
+
+
+def _checkpointing(config: Config) -> tuple[Config, tuple[str, ...]]:
+    return _change(config, gradient_checkpointing=True)
+
+
+def _lora(config: Config) -> tuple[Config, tuple[str, ...]]:
+    return _change(config, method="lora")
+
+
+def _nf4(config: Config) -> tuple[Config, tuple[str, ...]]:
+    if config.model.quantization == "nf4":
+        return config, ()
+    model = dataclasses.replace(config.model, quantization="nf4")
+    return dataclasses.replace(config, model=model), ("model.quantization=nf4",)
+
+
+# Disk
+
+
+def disk(config: Config, *, downloaded: bool) -> Parts:
+    """GiB that the run writes: the download, and for each phase its result, what it keeps, and its checkpoints."""
+    model = shape(config)
+    parts = {} if downloaded else {"download of the weights (16 bits)": model.parameters * 2 / GIB}
+    if not config.trainer.enabled:
+        return parts
+    for key, phase in config.recipe.phases().items():
+        trained = trained_parameters(model, phase) * 4 / GIB
+        kept = kept_steps(phase)
+        parts[f"{key}: result and {kept} kept on the way" if kept else f"{key}: result"] = trained * (1 + 2 * kept)
+        parts[f"{key}: checkpoints"] = trained * 3 * _CHECKPOINTS
+    return parts
+
+
+def disk_complaint(config: Config) -> str:
+    """What does not fit on the disk of the cache, "" where all fits."""
+    parts = disk(config, downloaded=True)
+    free, wanted = free_disk(config.cache_dir), sum(parts.values())
+    if wanted <= free:
+        return ""
+    shown = ", ".join(f"{part} {value:.1f}" for part, value in parts.items())
+    fewer = [
+        f"{key}.keep_every={phase.steps}" for key, phase in config.recipe.phases().items() if kept_steps(phase) > 1
+    ]
+    remedy = f"Keep fewer adapters ({' '.join(fewer)}), or name" if fewer else "Name"
+    return (
+        f"disk: the run writes about {wanted:.0f} GiB ({shown}); {config.cache_dir} has {free:.0f} GiB free. {remedy} a "
+        "larger disk with cache_dir=FOLDER."
+    )
+
+
+def optimizer_complaints(config: Config, memory: Memory) -> Iterator[str]:
+    """Optimizers that page a GPU's memory, where none trains."""
+    if on_gpu(config, memory) or not config.trainer.enabled:
+        return
+    for key, phase in config.recipe.phases().items():
+        if phase.optimizer.startswith("paged"):
+            yield (
+                f"optimizer: {key}.optimizer={phase.optimizer} pages the memory of a GPU, and here a CPU trains: add "
+                f"{key}.optimizer=adamw."
+            )
