@@ -39,7 +39,7 @@ def check_machine(config: Config, nearby: Nearby | None = None) -> None:
     """
     if missing := list(what_is_missing(config, ask=True)):
         lines = "\n".join(f"  - {one}" for one in missing)
-        instead = nearest(config, nearby, _runs(online=True)) if nearby else ""
+        instead = nearest(config, nearby, _runs(online=hub_answers())) if nearby else ""
         raise UserError(
             f"model={config.model.name} with recipe={config.recipe.name} cannot run here:\n{lines}"
             + (f"\nNearest command that runs here: {instead}" if instead else "")

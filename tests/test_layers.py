@@ -86,7 +86,7 @@ ALLOWED: dict[str, set[str]] = {
     "results": {"records", "target", "stages"},
     # The configuration, and what works with it: a run from its options to its report.
     "config": {"errors", "values", "schema", "data", "clustering", "teacher", "target", "training"},
-    "compose": {"errors", "schema", "llm", "config"},
+    "compose": {"errors", "schema", "llm", "target", "config"},
     "tracking": {
         "errors",
         "terminal",
@@ -134,8 +134,26 @@ ALLOWED: dict[str, set[str]] = {
         "results",
         "tracking",
     },
-    "plan": {"errors", "workspace", "llm", "target", "config", "tracking", "lab", "recipes"},
-    "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "plan", "ledger"},
+    # What a run would take, and what it would say, before it runs.
+    "fit": {"target", "training", "config", "recipes"},
+    "gpu_hours": {"target", "recipes"},
+    "prospect": {"errors", "records", "target", "config", "tracking", "lab", "recipes", "fit", "gpu_hours"},
+    "plan": {
+        "errors",
+        "workspace",
+        "llm",
+        "data",
+        "target",
+        "training",
+        "stages",
+        "config",
+        "tracking",
+        "lab",
+        "recipes",
+        "fit",
+        "prospect",
+    },
+    "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "prospect", "plan", "ledger"},
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},

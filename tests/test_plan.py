@@ -29,8 +29,8 @@ def planned(tmp_path: Path, capsys: pytest.CaptureFixture[str], *overrides: str)
         *overrides,
     )
     run(composed(*overrides), tmp_path / "run", overrides)
-    cell = r"([\w .,-]+?) +[│|]"
-    rows = re.findall(rf"^[│|] {cell} {cell} +([\d,]+) +[│|] +[\d,]+ +[│|]", capsys.readouterr().out, re.MULTILINE)
+    cell, model = r"([\w .,-]+?) +[│|]", r"([a-z][\w.-]*) +[│|]"
+    rows = re.findall(rf"^[│|] {cell} {model} +([\d,]+) +[│|] +[\d,]+ +[│|]", capsys.readouterr().out, re.MULTILINE)
     return {f"{stage}: {model}": int(calls.replace(",", "")) for stage, model, calls in rows}
 
 

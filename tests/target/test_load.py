@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,13 @@ from sei.target import chat_template, tiny
 from sei.target.engine import Query, Sampling
 from sei.target.generation import HFEngine
 from sei.target.load import (
-    Memory,
     adapter_fingerprint,
-    check_fits,
     encode_prompt,
     encode_text,
     load_adapter,
     load_model,
     load_target,
     load_tokenizer,
-    memory_needed,
     model_fingerprint,
 )
 from sei.training.packing import encode
@@ -143,55 +138,6 @@ def test_model_fingerprint_hashes_folders_and_names_hub_models(tmp_path: Path) -
     assert model_fingerprint(one) != model_fingerprint(save_small(tmp_path / "three", seed=1))
     assert model_fingerprint("owner/name") == "owner/name@main"
     assert model_fingerprint("owner/name", "abc") == "owner/name@abc"
-
-
-def test_memory_by_hand() -> None:
-    # 7B in bf16: 7e9 * 2 bytes = 13.04 GiB; LoRA: 0.16e9 * 16 bytes = 2.38 GiB; * 1.15 + 1 = 18.74 GiB.
-    assert memory_needed(7) == pytest.approx(18.74, abs=0.01)
-    # Generation needs the weights alone: 13.04 * 1.15 + 1.
-    assert memory_needed(7, train=False) == pytest.approx(15.99, abs=0.01)
-    # Full fine-tuning: 7e9 * 16 bytes = 104.31 GiB.
-    assert memory_needed(7, method="full") == pytest.approx(120.95, abs=0.01)
-    # 70B in NF4: 70e9 * 4.127 / 8 bytes = 33.63 GiB; LoRA: 0.16e9 * 10 ** 0.71 * 16 bytes = 12.23 GiB.
-    assert memory_needed(70, quantization="nf4") == pytest.approx(53.74, abs=0.01)
-
-
-def test_70b_without_gpu_says_needed_against_found_and_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HOME", "/nonexistent")
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    with pytest.raises(UserError) as caught:
-        check_fits(
-            "llama2-70b", "meta-llama/Llama-2-70b-hf", 70, quantization="nf4", gated=True, memory=Memory((), 500.0)
-        )
-    message = str(caught.value)
-    assert "model=llama2-70b (70B parameters) cannot run here" in message
-    assert "needs about 54 GiB of GPU memory; GPUs found: none; main memory: 500 GiB" in message
-    assert "not in the local cache" in message
-    assert "set HF_TOKEN" in message
-    assert "model=tiny" in message
-
-
-def test_fitting_models_pass_and_sharding_counts_all_gpus(tmp_path: Path, base: Path) -> None:
-    check_fits("small", base, 0.5, memory=Memory((), 8.0))
-    check_fits("llama2-7b", base, 7, memory=Memory((24.0,), 8.0))
-    two = Memory((40.0, 40.0), 64.0)
-    with pytest.raises(UserError, match="GPUs found: 40 GiB, 40 GiB"):
-        check_fits("llama2-70b", base, 70, quantization="nf4", memory=two)
-    check_fits("llama2-70b", base, 70, quantization="nf4", sharded=True, memory=two)
-    with pytest.raises(UserError, match="quantization=nf4 needs about 8 GiB and fits"):
-        check_fits("llama2-7b", base, 7, memory=Memory((16.0,), 8.0))
-    with pytest.raises(UserError, match="absent: no such folder"):
-        check_fits("small", tmp_path / "absent", 0.5, memory=Memory((), 8.0))
-
-
-def test_check_needs_no_heavy_library() -> None:
-    code = (
-        "import sys; from sei.target.load import check_fits, found_memory; found_memory(); "
-        "heavy = {'torch', 'transformers', 'peft', 'numpy'} & set(sys.modules); assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 CHAT = (

@@ -1,0 +1,249 @@
+"""What fits: shapes, memory and disk by hand, and refusals with the nearest setting that does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from sei import fit
+from sei.errors import UserError
+from sei.gpu_hours import RATES, generation_hours, training_hours
+from sei.plan import what_is_missing
+from sei.recipes.work import Generated, Trained
+from sei.target import hub
+from sei.target.hub import missing_weights
+from sei.target.machine import GIB, Memory
+from sei.target.shape import Shape, shape_of
+from sei.training.memory import Setting, micro_batch, training_memory
+from sei.training.settings import Hyperparameters
+from tests.test_config import composed, options
+
+CPU, A24, A80 = Memory((), 24.0), Memory((24.0,), 64.0), Memory((80.0,), 256.0)
+TWO = Shape(layers=2, hidden=8, intermediate=16, heads=2, kv_heads=1, vocabulary=100)
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_the_shape_of_a_preset_has_the_parameters_of_its_card(model: str) -> None:
+    config = composed(f"model={model}").model
+    found = shape_of(config.path, config.shape, config.parameters_billion).parameters / 1e9
+    assert found == pytest.approx(config.parameters_billion, rel=0.01)
+    assert config.shape is not None or Path(config.path).is_dir()
+
+
+def test_weights_are_counted_by_hand() -> None:
+    # q and o 8x8, k and v 8x4, three of 8x16: 576 a block; embedding and output 100x8 each, five norms of 8.
+    assert TWO.block_parameters == 2 * 576
+    assert TWO.parameters == 2 * 576 + 1600 + 40
+    assert TWO.adapter_parameters(4, ("q_proj", "down_proj")) == 2 * 4 * ((8 + 8) + (16 + 8))
+    assert TWO.cache_width == 2 * 2 * 4
+
+
+def test_training_memory_by_hand() -> None:
+    phase = Hyperparameters(learning_rate=1, batch_examples=2, max_tokens=16, rank=4, target_modules=("q_proj",))
+    parts = training_memory(TWO, phase, Setting(dtype_bytes=2, mixed=True, gpu=True))
+    assert parts["weights"] == TWO.parameters * 2
+    assert parts["trained"] == 2 * 4 * 16 * 20
+    # a token and layer: norms 2*8*4; q, k and v 8+4+4, two gates and their product 3*16, q's input 8, the adapter's 4, of 2 bytes
+    assert parts["activations"] == 2 * 32 * (64 + 2 * (8 + 2 * 4 + 48 + 8 + 4))
+    assert parts["logits or one layer's backward"] == 32 * 100 * 16
+    quantized = training_memory(TWO, phase, Setting(quantization="nf4"))
+    assert quantized["weights"] == pytest.approx(2 * 576 * 4.127 / 8 + (1600 + 40) * 4), "the rest is made fp32"
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokens"),
+    [
+        ({"batch_examples": 1}, (512, 512)),
+        ({"batch_examples": 96}, (4096, 512)),  # 8 * max_tokens
+        ({"batch_examples": 96, "micro_tokens": 1000}, (1000, 512)),
+        ({"batch_examples": 96, "micro_tokens": 100}, (512, 512)),  # a longer row is a micro-batch of its own
+        ({"batch_examples": 96, "accumulation": 4}, (96 * 512 // 4, 512)),
+        ({"batch_tokens": 2048}, (2048, 512)),
+    ],
+)
+def test_the_largest_micro_batch(settings: dict[str, int], tokens: tuple[int, int]) -> None:
+    assert micro_batch(Hyperparameters(learning_rate=1, max_tokens=512, **settings), 1) == tokens  # type: ignore[arg-type]
+
+
+def test_a_local_folder_says_its_shape_itself(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(
+        json.dumps(
+            {
+                "num_hidden_layers": 3, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4,
+                "vocab_size": 300, "tie_word_embeddings": True,
+            }
+        )
+    )  # fmt: skip
+    assert shape_of(str(tmp_path), TWO, 70) == Shape(3, 64, 128, 4, 4, 300, tied=True)
+    file.write_text("{")
+    with pytest.raises(UserError, match="not JSON"):
+        shape_of(str(tmp_path), TWO, 70)
+    assert shape_of("owner/unknown", None, 6.74).parameters / 1e9 == pytest.approx(6.74, rel=0.15)
+
+
+def test_what_does_not_fit_is_refused_with_the_nearest_setting_that_does() -> None:
+    full = composed("model=llama2-7b", "recipe=supercorrect")
+    said = fit.complaint(full, A80)
+    assert "recipe.training (method=full) needs about" in said
+    assert "GPUs found: 80 GiB" in said
+    assert "recipe.training.method=lora recipe.preference.method=lora" in said
+    assert "model=tiny" not in said
+    adapter = composed("model=llama3-8b-instruct", "recipe=cot", "recipe.training.gradient_checkpointing=false")
+    words, most = fit.fitting(adapter, A24) or ((), 0.0)
+    assert words
+    assert most <= 24 < fit.needs(adapter, A24).most
+    named = composed("model=llama3-8b-instruct", "recipe=cot", *words)
+    assert fit.complaint(named, A24) == "", "what was named fits"
+    assert fit.complaint(composed("model=llama2-70b", "recipe=sei"), A80) == ""
+
+
+def test_of_several_settings_that_fit_one_that_changes_no_result_is_named() -> None:
+    config = composed("model=llama3-8b-instruct", "recipe=cot", "recipe.training.gradient_checkpointing=false")
+    assert fit.needs(config, A80).most > 80
+    words, _ = fit.fitting(config, A80)  # type: ignore[misc]
+    assert words == ("recipe.training.micro_tokens=1536",)
+    assert fit.fitting(config, Memory((24.0,), 64.0))[0][0] == "model.quantization=nf4"  # type: ignore[index]
+
+
+def test_a_cpu_is_for_small_models_and_says_so() -> None:
+    said = fit.complaint(composed("model=llama2-70b", "recipe=sei"), CPU)
+    assert "GPUs found: none; main memory: 24 GiB" in said
+    assert "No setting of this model fits this machine; with the least demanding settings about" in said
+    assert fit.complaint(composed(), CPU) == ""
+    assert fit.complaint(composed("model=smollm2-135m-instruct", "recipe=sei"), CPU) == ""
+    few = fit.complaint(composed("model=smollm2-135m-instruct", "recipe=supercorrect"), Memory((), 4.0))
+    assert "of main memory" in few
+
+
+def test_disk_for_kept_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = composed("model=llama2-7b", "recipe=cot", f"cache_dir={tmp_path}/not/there/yet")
+    trained = 159_907_840 * 4 / GIB  # LoRA r 64 on all linear layers
+    parts = fit.disk(config, downloaded=False)
+    assert parts["recipe.training: result and 20 kept on the way"] == pytest.approx(trained * 41)
+    assert parts["recipe.training: checkpoints"] == pytest.approx(trained * 6)
+    assert parts["download of the weights (16 bits)"] == pytest.approx(6.738 * 2e9 / GIB, rel=0.001)
+    monkeypatch.setattr(fit, "free_disk", lambda _: 3.0)
+    assert "disk: the run writes about 28 GiB" in fit.disk_complaint(config)
+    assert "recipe.training.keep_every=2000" in fit.disk_complaint(config)
+    monkeypatch.setattr(fit, "free_disk", lambda _: 300.0)
+    assert fit.disk_complaint(config) == ""
+
+
+def test_an_optimizer_that_pages_a_gpu_is_refused_where_none_trains() -> None:
+    config = composed("model=smollm2-135m-instruct", "recipe=cot")
+    assert "add recipe.training.optimizer=adamw" in " ".join(fit.optimizer_complaints(config, CPU))
+    assert not list(fit.optimizer_complaints(config, A24))
+    assert not list(fit.optimizer_complaints(composed("recipe=cot"), CPU))
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_3", "model_parallel"])
+def test_sharded_strategies_are_refused_until_they_work(strategy: str) -> None:
+    with pytest.raises(UserError, match=rf"trainer.strategy={strategy}: .* do not work yet"):
+        composed(f"trainer.strategy={strategy}")
+
+
+def test_quantized_weights_are_not_all_trained() -> None:
+    assert composed("model=llama2-7b", "recipe=supercorrect").model.quantization == "none"
+    assert composed("model=llama2-7b", "recipe=sei").model.quantization == "nf4"
+    with pytest.raises(UserError, match=r"recipe.preference.method=full trains them all. Set model.quantization=none"):
+        composed("model=llama2-7b", "recipe=supercorrect", "model.quantization=nf4")
+
+
+def test_gpu_hours_by_hand() -> None:
+    phase = Hyperparameters(learning_rate=1, method="full")
+    assert training_hours(TWO, Trained("k", 10**9, phase)) == pytest.approx(10**9 * 6 * 2792 / (312e12 * 0.35) / 3600)
+    work = Generated("s", completions=512, tokens_in=100, tokens_out=50)
+    reading = 512 * 100 * 2 * 2792 / (312e12 * 0.5)
+    writing = 2 * 50 * (2792 * 2 + 256 * 125 * 16 * 2) / 2.039e12 / 0.4
+    assert generation_hours(TWO, work, RATES[0]) == pytest.approx((reading + writing) / 3600)
+
+
+# Weights
+
+
+def test_pickled_weights_are_named_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model-00001-of-00002.bin").write_bytes(b"")
+    said = missing_weights(str(tmp_path), None, gated=False)
+    assert "pickles only, which are never loaded" in said
+    assert "model.revision=refs/pr/NUMBER" in said
+    config = composed("model=smollm2-135m-instruct", "recipe=sei", f"model.path={tmp_path}", "teacher=symbolic")
+    assert any("pickles only" in one for one in what_is_missing(config, ask=False))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert missing_weights(str(tmp_path), None, gated=False) == ""
+    assert "no such folder" in missing_weights(str(tmp_path / "absent"), None, gated=False)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The hub's list of files: pickles on main, a conversion in the second pull request."""
+
+    files: ClassVar[dict[str, list[str]]] = {
+        "main": ["config.json", "pytorch_model.bin"],
+        "refs/pr/1": ["config.json", "pytorch_model.bin", "README.md"],
+        "refs/pr/2": ["config.json", "model.safetensors"],
+    }
+
+    def do_GET(self) -> None:
+        path = self.path.replace("%2F", "/").partition("?")[0].removeprefix("/api/models/some/model")
+        if path == "/refs":
+            requests = [{"name": name[5:], "ref": name, "targetCommit": "0"} for name in list(self.files)[1:]]
+            answer: dict[str, object] = {"branches": [], "converts": [], "tags": [], "pullRequests": requests}
+        else:
+            names = self.files[path.removeprefix("/revision/") or "main"]
+            answer = {"id": "some/model", "siblings": [{"rfilename": name} for name in names]}
+        content = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def hub_address() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def asked(address: str, tmp_path: Path, revision: str | None) -> str:
+    """What the client says that reads the hub's address when it is imported."""
+    code = (
+        f"from sei.target.hub import missing_weights as m; print(m('some/model', {revision!r}, gated=False, ask=True))"
+    )
+    environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    return done.stdout.strip()
+
+
+def test_the_revision_that_has_safetensors_is_named(hub_address: str, tmp_path: Path) -> None:
+    said = asked(hub_address, tmp_path, None)
+    assert said.endswith("Its revision refs/pr/2 has safetensors: add model.revision=refs/pr/2.")
+    assert asked(hub_address, tmp_path, "refs/pr/2") == ""
+
+
+def test_a_hub_that_does_not_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "the hub cannot be reached" in asked("http://127.0.0.1:9", tmp_path, None)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert not hub.hub_answers()
+
+
+def test_the_check_needs_no_heavy_library() -> None:
+    code = (
+        "import sys; from sei import fit; from sei.target.machine import found_memory; found_memory(); "
+        "heavy = {'torch', 'transformers', 'peft', 'faiss'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
