@@ -111,7 +111,7 @@ def test_of_several_settings_that_fit_one_that_changes_no_result_is_named() -> N
     assert fit.needs(config, A80).most > 80
     words, _ = fit.fitting(config, A80)  # type: ignore[misc]
     assert words == ("recipe.training.micro_tokens=1536",)
-    assert fit.fitting(config, Memory((24.0,), 64.0))[0][0] == "model.quantization=nf4"  # type: ignore[index]
+    assert "model.quantization=nf4" in fit.fitting(config, Memory((16.0,), 64.0))[0]  # type: ignore[index]
 
 
 def test_a_cpu_is_for_small_models_and_says_so() -> None:

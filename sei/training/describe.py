@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 def describe(weights: Weights, prompt: str, row: Example, *, max_tokens: int) -> str:
     """Several lines: id and revision, template, system message, tokens that end an answer, a prompt and a training row."""
-    lines = [f"{weights.path}, revision {weights.revision or 'main (not pinned)'}"]
-    if not (Path(weights.path).is_dir() or cached_snapshot(weights.path)):
+    local = Path(weights.path).is_dir()
+    lines = [weights.path if local else f"{weights.path}, revision {weights.revision or 'main (not pinned)'}"]
+    if not (local or cached_snapshot(weights.path)):
         wanted = f"hf download {weights.path} --include 'token*' '*.jinja' config.json generation_config.json"
         return "\n".join([*lines, f"its tokenizer is not on this machine; to see its tokens here: {wanted}"])
     from sei.training.packing import encode, self_check

@@ -301,3 +301,29 @@ def test_a_chat_template_that_fails_or_does_not_end_is_named(
     tokenizer.chat_template = template
     with pytest.raises(UserError, match=rf"^base: the chat template {fault}.*model\.style=plain"):
         chat_template.check(tokenizer, "base")
+
+
+WITH_SYSTEM = "{% for message in messages %}[{{ message.role }}]{{ message.content }}{% endfor %}[assistant]"
+
+
+def test_a_system_message_is_decided_and_not_inherited(tmp_path: Path) -> None:
+    folder = save_small(tmp_path / "base")
+    tokenizer = small_tokenizer()
+    by_itself = "{% if messages[0].role != 'system' %}[system]Put it into a box.{% endif %}" + WITH_SYSTEM
+    tokenizer.chat_template = by_itself
+    tokenizer.save_pretrained(folder)
+
+    def shown(chat: bool | str) -> str:
+        loaded = load_tokenizer(folder, chat=chat)
+        return str(loaded.decode(encode_prompt(loaded, "12+30=")))
+
+    assert shown(True) == "[system]Put it into a box.[user]12+30=[assistant]"
+    assert shown('Say "42" & stop.') == '[system]Say "42" & stop.[user]12+30=[assistant]'
+    assert shown(False) == "12+30="
+    assert HFEngine(folder, chat="A").fingerprint() != HFEngine(folder, chat="B").fingerprint()
+    tokenizer.chat_template = (
+        "{% for one in messages %}{% if one.role == 'user' %}{{ one.content }}{% endif %}{% endfor %}"
+    )
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"takes no system message. Set model.system=null"):
+        shown("A")
