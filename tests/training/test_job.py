@@ -80,6 +80,26 @@ def test_two_processes_give_what_one_gives_and_all_is_shown(kind: job.Kind, tmp_
         assert results["two"]["first_loss"] == pytest.approx(0.6931472, abs=1e-6)
 
 
+@pytest.mark.slow
+def test_a_slurm_allocation_of_one_task_trains_on_two_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm has started one process there; nobody else starts the second."""
+    allocation = {
+        "NTASKS": "1",
+        "NTASKS_PER_NODE": "1",
+        "NNODES": "1",
+        "NODELIST": "localhost",
+        "JOB_ID": "7",
+        "PROCID": "0",
+    }
+    for name, value in (allocation | {"LOCALID": "0", "NODEID": "0", "JOB_NAME": "train"}).items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    base = save_small(tmp_path / "base", initializer_range=0.05)
+    said: list[str] = []
+    result = train("sft", tmp_path, str(base), examples(), SFT, Loop(accelerator="cpu", devices=2), say=said.append)
+    assert said[0] == "training on 2 devices, in separate processes"
+    assert result["steps"] == len(result["loss_curve"]) == 8
+
+
 STAGE = """
 import sys
 from pathlib import Path
