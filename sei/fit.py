@@ -160,7 +160,7 @@ def _settings(config: Config) -> Iterator[tuple[tuple[str, ...], Config]]:
     lora = all(phase.method == "lora" for phase in phases.values())
     harmless = (_micro, _checkpointing)
     more = [(), (_nf4,)] if lora else [(), (_lora,), (_lora, _nf4)]
-    seen = {()}
+    seen: set[tuple[str, ...]] = {()}
     for further in more:
         for some in chain.from_iterable(combinations(harmless, count) for count in range(len(harmless) + 1)):
             changed, words = config, tuple[str, ...]()

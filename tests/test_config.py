@@ -334,7 +334,12 @@ def test_help_and_configuration_answer_without_heavy_imports(arguments: list[str
 
 def test_the_70b_model_is_refused_at_once_with_what_is_missing(tmp_path: Path) -> None:
     command = [sys.executable, "train.py", "model=llama2-70b", "recipe=sei", f"hydra.run.dir={tmp_path / 'run'}"]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+    }
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert out.returncode == 2
     for part in ("llama2-70b", "GiB of GPU memory", "HF_TOKEN", "python train.py model=tiny recipe=sei"):
