@@ -7,6 +7,7 @@ itself is not told here: the plan runs the recipe until the first stage that is 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import sys
@@ -91,12 +92,11 @@ def plan(config: Config, display: Display, nearby: Nearby | None = None) -> None
     `nearby` gives command lines near this one, see `sei.compose.nearby`.
     """
     missing = list(what_is_missing(config, ask=False))
-    if not hub_answers():
-        os.environ["HF_HUB_OFFLINE"] = "1"  # what is in the cache is read, and nothing is waited for
     done = Workspace(Path("."), config.cache_dir, compute=False, on_stage=display.stage, on_note=display.note)
     with Lab(config, done, display) as lab:
-        missing += _engine_not_started(lab)
-        unread = _stand_in(lab, display)
+        with _without_waiting(config):
+            missing += _engine_not_started(lab)
+            unread = _stand_in(lab, display)
         train, tests = lab.splits.train, lab.splits.tests
         sizes = ", ".join(f"{name} {len(lab.test(name)):,}" for name in tests)
         display.note(f"Plan: recipe {config.recipe.name}, model {config.model.name}, teacher {config.teacher.name}")
@@ -131,16 +131,36 @@ def plan(config: Config, display: Display, nearby: Nearby | None = None) -> None
         display.note(f"Nearest command that runs here: {nearest(config, nearby, _runs(online=not unread)) or 'none'}")
 
 
+@contextlib.contextmanager
+def _without_waiting(config: Config) -> Iterator[None]:
+    """Where the hub does not answer, what is in its cache is read at once, and the rest is not waited for."""
+    if not _from_hub(config) or hub_answers():
+        yield
+        return
+    before = os.environ.get("HF_HUB_OFFLINE")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["HF_HUB_OFFLINE"]
+        if before is not None:
+            os.environ["HF_HUB_OFFLINE"] = before
+
+
+def _from_hub(config: Config) -> bool:
+    """Whether problem sets are read from the hub."""
+    sets = {name: config.eval.paths.get(name) for names in config.eval.sets.values() for name in names}
+    sets[config.data.name] = getattr(config.data, "path", None)
+    return any(name in SOURCES and path is None for name, path in sets.items())
+
+
 def _runs(*, online: bool) -> Callable[[Config], bool]:
     """Whether a configuration lacks nothing here; what must come from the hub is lacking where that cannot be reached."""
 
     def runs(config: Config) -> bool:
-        model, data = config.model.path, config.data
-        sets = {name: config.eval.paths.get(name) for names in config.eval.sets.values() for name in names}
-        sets[data.name] = getattr(data, "path", None)
-        local = Path(model).is_dir() or cached_snapshot(model)
-        remote = not local or any(name in SOURCES and path is None for name, path in sets.items())
-        return (online or not remote) and not any(what_is_missing(config, ask=False))
+        model = config.model.path
+        local = (Path(model).is_dir() or cached_snapshot(model)) and not _from_hub(config)
+        return (online or bool(local)) and not any(what_is_missing(config, ask=False))
 
     return runs
 
