@@ -1,10 +1,10 @@
 """Memory that training takes: `sei.training.memory`'s count beside the measured peak of the process, on the CPU.
 
-Usage: `nice python benchmarks/memory.py [--only NAME] [--keep]`. Each case is a process of its own: a random LLaMA of 50 to 150
-million weights is trained for two optimizer steps on rows of the largest length, and the peak of its resident memory is read
-from the kernel (VmHWM). What the libraries take before anything is loaded is measured in each process and shown by itself: the
-error is of what is above it. Training on a CPU lets glibc keep the blocks that it frees, which is faster and takes more where large and
-small blocks take turns: `--keep` measures that, otherwise they are handed back. Prints, asserts nothing.
+Usage: `nice python benchmarks/memory.py [--only NAME] [--keep]`. Each case is a process of its own: a random LLaMA of 50 to
+150 million weights is trained for two optimizer steps on rows of the largest length, and the peak of its resident memory is
+read from the kernel (VmHWM). What the libraries take before anything is loaded is measured in each process and shown by
+itself: the error is of what is above it. Training on a CPU lets glibc keep the blocks that it frees, which is faster and takes
+more where large and small blocks take turns: `--keep` measures that, otherwise they are handed back. Prints, asserts nothing.
 """
 
 from __future__ import annotations
