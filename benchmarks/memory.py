@@ -1,16 +1,16 @@
 """Memory that training takes: `sei.training.memory`'s count beside the measured peak of the process, on the CPU.
 
-Usage: `nice python benchmarks/memory.py [--only NAME] [--keep]`. Each case is a process of its own: a random LLaMA of 50 to
-150 million weights is trained for two optimizer steps on rows of the largest length, and the peak of its resident memory is
-read from the kernel (VmHWM). What the libraries take before anything is loaded is measured in each process and shown by
-itself: the error is of what is above it. Training on a CPU lets glibc keep the blocks that it frees, which is faster and takes
-more where large and small blocks take turns: `--keep` measures that, otherwise they are handed back. Prints, asserts nothing.
+Usage: `nice python benchmarks/memory.py [--only NAME]`. Each case is a process of its own: a random LLaMA of 50 to 150 million
+weights is trained for two optimizer steps on rows of the largest length, and the peak of its resident memory is read from the
+kernel (VmHWM). A toy of the same kind is trained before it in the same process, so that whatever libraries load late is there:
+what the process then takes is shown by itself, and the error is of what comes on top. Prints, asserts nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import json
 import subprocess
 import sys
@@ -60,8 +60,23 @@ CASES: dict[str, tuple[Shape, Hyperparameters, Setting]] = {
 }
 
 
-def measure(name: str, folder: Path, *, keep: bool) -> dict[str, float]:
-    """In this process: train the case, and say what the libraries, and then the training, took at most (bytes)."""
+TOY = Shape(layers=2, hidden=64, intermediate=128, heads=4, kv_heads=2, vocabulary=800, tied=True)
+
+
+def measure(name: str, folder: Path) -> dict[str, float]:
+    """In this process: train the toy, then the case, and say what each took at most (bytes)."""
+    toy = folder / "toy"
+    save_random(TOY, toy)
+    train(name, toy)
+    gc.collect()
+    libraries = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    tokens = train(name, folder)
+    return {"libraries": libraries, "peak": _memory("VmHWM"), "tokens": tokens}
+
+
+def train(name: str, folder: Path) -> float:
+    """Train the model of a folder as the case says, on rows of the largest length; tokens of a micro-batch."""
     import torch
 
     from sei.records import Example, Pair
@@ -69,9 +84,6 @@ def measure(name: str, folder: Path, *, keep: bool) -> dict[str, float]:
     from sei.training import run
 
     _, phase, on = CASES[name]
-    if not keep:
-        run.keep_freed_memory = lambda: None  # type: ignore[attr-defined]
-    libraries = _peak()
     rows: list[Any] = []
     tokenizer = load_tokenizer(folder)
     words = tokenizer("\n".join(map(str, range(10, 99))) * 20)["input_ids"]
@@ -90,19 +102,14 @@ def measure(name: str, folder: Path, *, keep: bool) -> dict[str, float]:
         accelerator="cpu",
         precision="bf16-mixed" if on.mixed else "32-true",
     )
-    train = run.train_dpo if isinstance(phase, PreferenceHyperparameters) else run.train_sft
-    _reset_peak()
-    result = train(folder, folder / "adapter", rows, dataclasses.replace(phase, steps=_STEPS), loop)  # type: ignore[operator]
-    return {"libraries": libraries, "peak": _peak(), "tokens": result["tokens"] / _STEPS / result["accumulation"]}
+    carry_out = run.train_dpo if isinstance(phase, PreferenceHyperparameters) else run.train_sft
+    result = carry_out(folder, folder / "adapter", rows, dataclasses.replace(phase, steps=_STEPS), loop)  # type: ignore[operator]
+    return float(result["tokens"] / _STEPS / result["accumulation"])
 
 
-def _peak() -> float:
+def _memory(figure: str) -> float:
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("VmHWM"))
-
-
-def _reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+    return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith(figure))
 
 
 def save_random(shape: Shape, folder: Path) -> None:
@@ -128,11 +135,10 @@ def save_random(shape: Shape, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="the cases whose name begins so")
-    parser.add_argument("--keep", action="store_true", help="let glibc keep freed blocks, as training on a CPU does")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        print(json.dumps(measure(options.measure[0], Path(options.measure[1]), keep=options.keep)))
+        print(json.dumps(measure(options.measure[0], Path(options.measure[1]))))
         return
     print(f"{'case':<38} {'weights':>8} {'libraries':>10} {'counted':>8} {'measured':>9} {'error':>7}   MiB")
     for name, (shape, phase, on) in CASES.items():
@@ -140,7 +146,7 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             save_random(shape, Path(folder))
-            command = [sys.executable, __file__, "--measure", name, folder, *(["--keep"] if options.keep else [])]
+            command = [sys.executable, __file__, "--measure", name, folder]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
         found = json.loads(done.stdout.strip().splitlines()[-1])
         parts = training_memory(shape, phase, on)

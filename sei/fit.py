@@ -27,7 +27,7 @@ from sei.training.memory import NF4_BYTES, Setting, trained_parameters, training
 
 # What CUDA and the kernels take before the first tensor; what the libraries take of main memory (`benchmarks/memory.py`).
 _CONTEXT = {True: 1.0, False: 0.5}
-# Blocks that the allocator cannot join again. Ours: in the measured cases the count is within 15 % of the peak without it.
+# Blocks that the allocator cannot join again. Ours; no GPU was measured.
 _FRAGMENTS = {True: 1.05, False: 1.0}
 # Above this size (billions of parameters) a CPU is not worth trying, whatever its memory: hours for one small step.
 _CPU_BILLIONS = 1.0
