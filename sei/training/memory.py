@@ -3,7 +3,8 @@
 Place in the flow: `sei.fit` refuses with it what cannot fit before anything is spent, and the plan prints its parts. What is
 counted is what this package's training keeps: weights as they are loaded, 16 bytes for each trained weight, what autograd
 saves in each layer (`per_token`), and the logits of the labelled tokens. `benchmarks/memory.py` prints the count beside peaks
-that were measured.
+that were measured: on a CPU what autograd saves is counted to the percent, but the process takes more than the sum (1.0 to 1.7
+times as much, most with gradient checkpointing of small batches), for which `sei.fit` allows. No GPU was measured.
 
 Example::
 
