@@ -22,13 +22,14 @@ from sei.recipes.work import kept_steps
 from sei.target.load import Dtype
 from sei.target.machine import GIB, Memory, free_disk
 from sei.target.precision import dtype_for, precision_for
-from sei.target.shape import Shape, shape_of
-from sei.training.memory import NF4_BYTES, Setting, trained_parameters, training_memory
+from sei.target.shape import NF4_BYTES, Shape, shape_of
+from sei.training.memory import Setting, trained_parameters, training_memory
 
 # What CUDA and the kernels take before the first tensor; what the libraries take of main memory (`benchmarks/memory.py`).
 _CONTEXT = {True: 1.0, False: 0.5}
 # What comes on top of what is counted: blocks that the allocator cannot join again, and what we have not explained. On a CPU the
-# cases of `benchmarks/memory.py` took 1.0 to 1.7 times the count; 1.25 is in the middle. No GPU was measured.
+# cases of `benchmarks/memory.py` took 1.05 to 2.2 times the count (NF4 the most), and 1.25 covers neither NF4 nor checkpointing.
+# No GPU was measured.
 _FRAGMENTS = {True: 1.05, False: 1.25}
 # Above this size (billions of parameters) a CPU is not worth trying, whatever its memory: hours for one small step.
 _CPU_BILLIONS = 1.0

@@ -22,6 +22,9 @@ from typing import Any
 from sei.errors import UserError
 from sei.values import Count
 
+# NF4 stores 4 bits a weight and, with double quantization, 0.127 bits of constants (QLoRA, arXiv 2305.14314).
+NF4_BYTES = 4.127 / 8
+
 
 @dataclass(frozen=True)
 class Shape:

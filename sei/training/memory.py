@@ -17,11 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sei.target.load import Quantization
-from sei.target.shape import Shape
+from sei.target.shape import NF4_BYTES, Shape
 from sei.training.settings import Hyperparameters
-
-# NF4 stores 4 bits a weight and, with double quantization, 0.127 bits of constants (QLoRA, arXiv 2305.14314).
-NF4_BYTES = 4.127 / 8
 
 
 @dataclass(frozen=True)

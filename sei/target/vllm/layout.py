@@ -19,7 +19,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sei.errors import UserError
-from sei.target.load import found_memory, memory_needed
+from sei.target.machine import GIB, found_memory
+from sei.target.shape import NF4_BYTES
 from sei.target.vllm.pool import Spec
 from sei.target.weights import Weights
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from sei.target.vllm.choice import VLLM
 
 _INVARIANT_FROM = 8.0  # compute capability (vLLM's documentation, "Batch Invariance")
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_HEADROOM, _CONTEXT_GIB = 1.15, 1.0  # keys and values of a few answers; CUDA and kernels
 _CPU_CACHE_GIB = 4  # of keys and values at most, for each process on a CPU
 
 # Compiling takes longer than it saves. A prompt that is read in parts sets back its random numbers, which vLLM's can do on a
@@ -49,8 +52,8 @@ def group_gpus(settings: VLLM, weights: Weights) -> list[list[int]]:
         return [[] for _ in range(settings.processes or 1)]
     needed = 0.0
     if settings.tensor_parallel is None:
-        quantization = weights.quantization if settings.quantizes(weights) else "none"
-        needed = memory_needed(_billions(weights.path, weights.revision), quantization=quantization, train=False)
+        size = NF4_BYTES if settings.quantizes(weights) else _BYTES[weights.dtype]
+        needed = _parameters(weights.path, weights.revision) * size * _HEADROOM / GIB + _CONTEXT_GIB
     return groups(
         memory.gpus,
         needed / settings.memory,
@@ -136,12 +139,12 @@ def _environment(settings: VLLM, place: Sequence[int], processes: int) -> dict[s
 
 
 @lru_cache
-def _billions(path: str, revision: str | None) -> float:
-    """Billions of parameters, counted on a model without weights."""
+def _parameters(path: str, revision: str | None) -> int:
+    """How many parameters there are, counted on a model without weights."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(path, revision=revision or "main", trust_remote_code=False)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    return float(sum(parameter.numel() for parameter in model.parameters())) / 1e9
+    return sum(parameter.numel() for parameter in model.parameters())
