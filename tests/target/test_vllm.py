@@ -23,7 +23,8 @@ from sei.lab import Lab
 from sei.run import run
 from sei.stages.attempt import attempt
 from sei.target.engine import Query, Sampling
-from sei.target.load import Memory, encode_prompt
+from sei.target.load import encode_prompt
+from sei.target.machine import Memory
 from sei.target.vllm import adapters, choice, layout, pool, worker
 from sei.target.vllm.choice import VLLM
 from sei.target.vllm.engine import VLLMEngine
@@ -518,7 +519,7 @@ def test_the_plan_says_what_would_start(
     monkeypatch.setattr("sei.target.vllm.layout.found_memory", lambda: Memory((8.0,), 64.0))
     run(composed(*words, "engine.processes=2"), tmp_path, words)
     said = " ".join(capsys.readouterr().out.split())
-    assert "This machine cannot run it: engine=vllm: 2 x 1 GPUs are needed" in said
+    assert "engine=vllm: 2 x 1 GPUs are needed" in said
     assert "Problems: train 8" in said, "the plan goes on"
 
 

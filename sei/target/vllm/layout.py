@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from sei.target.vllm.choice import VLLM
 
 _INVARIANT_FROM = 8.0  # compute capability (vLLM's documentation, "Batch Invariance")
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _HEADROOM, _CONTEXT_GIB = 1.15, 1.0  # keys and values of a few answers; CUDA and kernels
 _CPU_CACHE_GIB = 4  # of keys and values at most, for each process on a CPU
 
@@ -52,7 +51,7 @@ def group_gpus(settings: VLLM, weights: Weights) -> list[list[int]]:
         return [[] for _ in range(settings.processes or 1)]
     needed = 0.0
     if settings.tensor_parallel is None:
-        size = NF4_BYTES if settings.quantizes(weights) else _BYTES[weights.dtype]
+        size = NF4_BYTES if settings.quantizes(weights) else 4 if weights.dtype == "float32" else 2
         needed = _parameters(weights.path, weights.revision) * size * _HEADROOM / GIB + _CONTEXT_GIB
     return groups(
         memory.gpus,
