@@ -23,7 +23,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,29 @@ clusters that got a name from the teacher, or from a phrase of their own because
 """
 
 
+Settings = TypeVar("Settings", "Llm", "Hybrid")
+
+
+@dataclass(frozen=True)
+class _Asking(Generic[Settings]):
+    """Settings of a clusterer with the teacher that it asks, and what it counts."""
+
+    settings: Settings
+    teacher: PhraseTeacher
+    numbers: Numbers = field(default_factory=Counter, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def max_share(self) -> float:
+        return self.settings.max_share
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"name": self.name, **asdict(self.settings), "teacher": self.teacher}
+
+
 @dataclass(frozen=True)
 class Llm:
     """Seed-then-extend. `batch` phrases a call (SEI: about 100); what a reply leaves open is asked `asks` times more."""
@@ -76,20 +99,8 @@ class Llm:
 
 
 @dataclass(frozen=True)
-class LlmClusterer:
+class LlmClusterer(_Asking[Llm]):
     """`Llm` with its teacher."""
-
-    settings: Llm
-    teacher: PhraseTeacher
-    numbers: Numbers = field(default_factory=Counter, compare=False)
-    name = Llm.name
-
-    @property
-    def max_share(self) -> float:
-        return self.settings.max_share
-
-    def fingerprint(self) -> dict[str, Any]:
-        return {"name": self.name, **asdict(self.settings), "teacher": self.teacher}
 
     def cluster(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
         """Groups of the teacher's, merged where it says so and down to `max_types`; their names and descriptions.
@@ -199,20 +210,8 @@ class Hybrid:
 
 
 @dataclass(frozen=True)
-class HybridClusterer:
+class HybridClusterer(_Asking[Hybrid]):
     """`Hybrid` with its teacher."""
-
-    settings: Hybrid
-    teacher: PhraseTeacher
-    numbers: Numbers = field(default_factory=Counter, compare=False)
-    name = Hybrid.name
-
-    @property
-    def max_share(self) -> float:
-        return self.settings.max_share
-
-    def fingerprint(self) -> dict[str, Any]:
-        return {"name": self.name, **asdict(self.settings), "teacher": self.teacher}
 
     def cluster(self, phrases: Sequence[str], counts: Sequence[int], vectors: Vectors, seed: int) -> Clustering:
         """The clusters of k-means, named and merged. A cluster whose naming failed is named after a phrase of its own."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -15,29 +14,15 @@ from sei.llm import batch
 from sei.llm.account import BudgetExceeded
 from sei.llm.client import Client
 from sei.llm.prices import Price
-from sei.llm.request import Request, user
 from sei.llm.settings import ApiSettings
 from sei.llm.store import Store
 from tests.llm.hostile import respond, serving
+from tests.llm.questions import SCHEMA, request
 from tests.teacher.fault_server import Running
-
-SCHEMA = '{"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]}'
 
 
 class Killed(Exception):
     """Stands for a SIGKILL at a certain line: nothing after it runs."""
-
-
-def request(number: int, **more: Any) -> Request:
-    text = f"<question>\nWhat is {number}?\n</question>"
-    return Request((user(text),), "teacher/solve", "abc", 64, stage="solve", **more)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "s.sqlite")
-    yield store
-    store.close()
 
 
 def ask(store: Store, url: str, count: int, run: str = "run-1", *, first: int = 0, **more: Any) -> list[Any]:

@@ -14,18 +14,14 @@ from sei.llm.account import Account, BudgetExceeded
 from sei.llm.budget import Budget
 from sei.llm.client import Client
 from sei.llm.prices import Price
-from sei.llm.request import Request, user
 from sei.llm.session import Stopping
 from sei.llm.settings import ApiSettings
 from sei.llm.store import Store
+from tests.llm.questions import request
 from tests.teacher.fault_server import Running
 
 PRICE = Price(1000.0, 1000.0)  # dear, so that tens of calls matter
 SPAWN = multiprocessing.get_context("spawn")
-
-
-def request(number: int) -> Request:
-    return Request((user(f"<question>\nWhat is {number}?\n</question>"),), "teacher/solve", "abc", 64, stage="solve")
 
 
 def settings(url: str, budget_usd: float = 1.0) -> ApiSettings:

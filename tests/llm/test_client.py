@@ -23,25 +23,12 @@ from sei.llm.account import Account, BudgetExceeded
 from sei.llm.client import Client
 from sei.llm.prices import Price, estimate_tokens, load_prices, price_of
 from sei.llm.progress import Progress, Report
-from sei.llm.request import Request, user
+from sei.llm.request import Request
 from sei.llm.settings import ApiSettings, address_complaints
 from sei.llm.store import Store
 from sei.llm.throttle import Lane
+from tests.llm.questions import SCHEMA, request
 from tests.teacher.fault_server import Running
-
-SCHEMA = '{"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]}'
-
-
-def request(number: int, **more: Any) -> Request:
-    text = f"<question>\nWhat is {number}?\n</question>"
-    return Request((user(text),), "teacher/solve", "abc", 64, stage="solve", **more)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "s.sqlite")
-    yield store
-    store.close()
 
 
 def settings(*urls: str, **more: Any) -> ApiSettings:

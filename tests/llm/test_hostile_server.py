@@ -11,7 +11,6 @@ import logging
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,6 @@ from tests.llm.hostile import completion, respond, serving
 
 KEY = "sk-secret/+123"
 BOMB = gzip.compress(b" " * 2**27)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "s.sqlite")
-    yield store
-    store.close()
 
 
 @pytest.fixture(params=["aiohttp", "httpx"])
