@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,28 @@ def status(folder: Path) -> dict[str, str]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers() -> Iterator[None]:
+    """What a program starts with, also where the tests themselves were started with `nohup`, which ignores SIGHUP."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _wait_for_it() -> None:
+    """A signal may have come before this is called, so `signal.pause` could wait for ever."""
+    time.sleep(10)
+    raise AssertionError("the signal did nothing")
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_a_run_in_order(tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any) -> None:
         assert status(tmp_path / "run") == {"status": "running"}
         os.kill(os.getpid(), number)
-        signal.pause()
+        _wait_for_it()
 
     monkeypatch.setattr(sei.run, "_run", interrupted)
     with pytest.raises(KeyboardInterrupt) as stop:
@@ -49,7 +67,7 @@ def test_a_second_signal_does_not_end_what_puts_things_in_order(
     def interrupted(*_: Any) -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
-            signal.pause()
+            _wait_for_it()
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -84,7 +102,7 @@ def test_the_command_says_its_line(tmp_path: Path, number: int, line: str) -> No
     script = (
         "import os, runpy, signal, sys; import sei.run\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"sei.run._run = lambda *_: (os.kill(os.getpid(), {int(number)}), signal.pause())\n"
+        f"sei.run._run = lambda *_: (os.kill(os.getpid(), {int(number)}), _wait_for_it())\n"
         "runpy.run_path('train.py', run_name='__main__')"
     )
     command = [sys.executable, "-c", script, f"cache_dir={tmp_path}", f"hydra.run.dir={tmp_path / 'run'}"]
