@@ -179,6 +179,16 @@ def _other_budgets(arguments: Sequence[str]) -> list[str]:
     return [f"++{key}=null" for key in others if key not in keys]
 
 
+def _as_given(overrides: Iterable[str]) -> list[str]:
+    """Overrides as a person writes them, without what `prepare` puts to them."""
+    words = [word.lstrip("+") for word in overrides]
+    for word in reversed(words):
+        others = [one for one in words if one != word]
+        if f"++{word}" in _other_budgets(others):
+            words = others
+    return words
+
+
 def _is_key_in_group(word: str) -> bool:
     key = word.split("=", 1)[0]
     return "=" in word and "." in key and not key.startswith(("-", "+", "~", "hydra."))
@@ -304,12 +314,12 @@ def nearby(
     loader = _loader(sources)
 
     def compose(line: Sequence[str]) -> Config:
-        composed = loader.load_configuration("config", [_as_hydra(word) for word in line], RunMode.RUN)
+        composed = loader.load_configuration("config", [*map(_as_hydra, line), *_other_budgets(line)], RunMode.RUN)
         with open_dict(composed):
             del composed["hydra"]
         return build(composed)
 
-    given = [word for word in map(_plain_word, overrides) if word.partition("=")[0] != "dry_run"]
+    given = [word for word in _as_given(overrides) if word.partition("=")[0] != "dry_run"]
     own = [word for word in given if word.startswith("model=")]
     kept = [word for word in given if word not in own]
     settings = [word for word in words if word.partition("=")[0] not in {one.partition("=")[0] for one in kept}]
@@ -329,10 +339,6 @@ def _models(billions: float) -> Iterator[str]:
         for path in (folder / "model").glob("*.yaml"):
             sizes[path.stem] = float(yaml.safe_load(path.read_text(encoding="utf-8")).get("parameters_billion") or 0)
     yield from sorted((name for name, size in sizes.items() if size <= billions), key=lambda name: -sizes[name])
-
-
-def _plain_word(word: str) -> str:
-    return word.removeprefix("++")
 
 
 def _as_hydra(word: str) -> str:
@@ -381,7 +387,7 @@ def keys_to_leave_out(composed: DictConfig, overrides: Sequence[str], recipes: S
 
 def without(overrides: Sequence[str], left_out: Sequence[str]) -> list[str]:
     """The overrides that have an effect on this job."""
-    return [override.lstrip("+") for override in overrides if not _belongs(override, left_out)]
+    return _as_given(override for override in overrides if not _belongs(override, left_out))
 
 
 def origin(job: Any, arguments: Sequence[str], left_out: Sequence[str], *, multirun: bool) -> Origin:

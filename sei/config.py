@@ -86,15 +86,22 @@ class Evaluation:
     def missing_sets(self, data: Data) -> Iterator[tuple[str, str]]:
         """(set, what to do) of the sets that no hub has, and for which no folder is named."""
         for name in dict.fromkeys(name for names in self.sets.values() for name in names):
-            if name != data.name and name not in self.paths and (said := nowhere(name, f"eval.paths.{name}")):
+            if name not in data.test_sets and name not in self.paths and (said := nowhere(name, f"eval.paths.{name}")):
                 yield name, f"test set {name}: {said}"
 
     def set_complaints(self, data: Data) -> Iterator[str]:
         """What is wrong with the problem sets, beside those that the training data brings."""
         named = [name for names in self.sets.values() for name in names]
-        known = dict.fromkeys([*SOURCES, data.name])
+        known = dict.fromkeys([*SOURCES, *data.test_sets])
         for name in dict.fromkeys([*named, *self.paths]):
-            if name not in known:
+            if (
+                name == data.name and name not in known
+            ):  # what the papers' evaluation sets name where you chose other data
+                yield (
+                    f"eval.sets names {name}, but the test sets of data={name} are called {', '.join(data.test_sets)}: add "
+                    "eval=default, which takes them as they are, or choose other data"
+                )
+            elif name not in known:
                 nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
                 yield f"eval: no problem set '{name}'. Known: {', '.join(known)}. Nearest: {nearest}"
         if data.name in self.paths:

@@ -99,7 +99,8 @@ def plan(config: Config, display: Display, nearby: Nearby | None = None) -> None
             unread = _stand_in(lab, display)
         train, tests = lab.splits.train, lab.splits.tests
         sizes = ", ".join(f"{name} {len(lab.test(name)):,}" for name in tests)
-        display.note(f"Plan: recipe {config.recipe.name}, model {config.model.name}, teacher {config.teacher.name}")
+        teacher = f", teacher {config.teacher.name}" if "teacher" in config.recipe.uses else ""
+        display.note(f"Plan: recipe {config.recipe.name}, model {config.model.name}{teacher}")
         display.note(f"Problems: train {len(train):,}; tests: {sizes or 'none'}\n")
         display.note(f"The method:\n{_boxed(_algorithm(config))}\n")
         display.note("Stages already in the cache:")
@@ -139,9 +140,16 @@ def _without_waiting(config: Config) -> Iterator[None]:
         return
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"
+    # They read the variable when they are imported, which an earlier job of a sweep may have done.
+    readers = [sys.modules[name] for name in ("huggingface_hub.constants", "datasets.config") if name in sys.modules]
+    values = [vars(reader)["HF_HUB_OFFLINE"] for reader in readers]
     try:
+        for reader in readers:
+            vars(reader)["HF_HUB_OFFLINE"] = True
         yield
     finally:
+        for reader, value in zip(readers, values, strict=True):
+            vars(reader)["HF_HUB_OFFLINE"] = value
         del os.environ["HF_HUB_OFFLINE"]
         if before is not None:
             os.environ["HF_HUB_OFFLINE"] = before

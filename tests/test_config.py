@@ -45,6 +45,7 @@ NEEDED = {  # what an option cannot do without
     ("clustering", "hybrid"): ["teacher=gpt-4o"],
     ("data", "jsonl"): ["data.path=README.md"],
     ("data", "csqa"): ["recipe=sei"],
+    **{("eval", of_a_paper): ["data=gsm8k"] for of_a_paper in ("lema", "sei", "supercorrect")},
 }
 
 
@@ -391,3 +392,22 @@ def test_a_budget_of_tokens_takes_back_one_of_steps() -> None:
         assert (training.tokens, training.steps) == (None, 10)
     with pytest.raises(UserError, match="give one of them"):
         composed("recipe=correction", "recipe.training.steps=10", "recipe.training.tokens=10")
+
+
+@pytest.mark.parametrize("words", [["recipe.training.tokens=9", "seed=1"], ["recipe.training.tokens=null"]])
+def test_the_budget_taken_back_is_not_said_of_a_command_line(words: list[str]) -> None:
+    prepared = prepare(words)
+    assert prepared[-1] == "++recipe.training.steps=null"
+    assert without(prepared, []) == words, "the next command to try, and the nearest that runs"
+    assert without(["recipe.training.steps=null"], []) == ["recipe.training.steps=null"]
+
+
+def test_a_paper_s_evaluation_sets_and_data_without_a_set_of_their_name_are_refused_with_the_remedy() -> None:
+    words = ("model=llama2-7b", "recipe=cot", "data=arithmetic")
+    with pytest.raises(
+        UserError, match=r"data=arithmetic are called in_domain, out_of_domain: add eval=default, which"
+    ):
+        composed(*words)
+    assert composed(*words, "eval=default").eval.sets == {}
+    near = composed(*words, "eval=default", "eval.sets.far=[out_of_domain,svamp]").eval.sets
+    assert near == {"far": ["out_of_domain", "svamp"]}

@@ -27,7 +27,7 @@ OF_PAPERS = {  # recipe -> data, evaluation sets in and out of domain, teacher
     "sei": ("gsm8k", ["gsm8k", "math"], ["college_math", "gaokao", "sat_math"], "gpt-4o"),
     "self_instruct": ("gsm8k", ["gsm8k", "math"], ["college_math", "gaokao", "sat_math"], "gpt-4o"),
     "cot": ("gsm8k", ["gsm8k"], ["svamp", "asdiv"], "symbolic"),
-    "correction": ("gsm8k", ["gsm8k"], ["svamp", "asdiv"], "gpt-4"),
+    "correction": ("gsm8k", ["gsm8k"], ["svamp", "asdiv"], "gpt-5.6-sol"),
     "supercorrect": ("gsm8k", ["gsm8k", "math"], [], "gpt-5.6-terra"),
 }
 
@@ -71,6 +71,7 @@ def test_a_real_target_gets_what_its_method_s_paper_has(recipe: str) -> None:
     assert config.data.name == data
     assert config.eval.sets == {"in_domain": near} | ({"out_of_domain": far} if far else {})
     assert config.teacher.name == teacher
+    assert getattr(config.teacher, "retired", None) is None, "it is served"
 
 
 @pytest.mark.parametrize("recipe", options("recipe"))

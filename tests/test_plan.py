@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
+from sei import plan
 from sei.errors import UserError
 from sei.plan import check_machine
 from sei.run import run
@@ -40,6 +42,30 @@ def test_supercorrect_pays_for_templates_traces_and_inspections(
     """20 templates; traces of 20 mistakes, of 20 that are checked, of 10 test mistakes; one look at each of the 70."""
     calls = planned(tmp_path, capsys, "recipe=supercorrect", "teacher=gpt-4o")
     assert calls == {"templates: gpt-4o": 20, "traces: gpt-4o": 50, "inspections: gpt-4o": 70}
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for_by_the_later_jobs_of_a_sweep_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan, "hub_answers", lambda: False)
+    assert not constants.is_offline_mode(), "it has been imported, as an earlier job does"
+    with plan._without_waiting(composed("model=llama2-7b", "recipe=cot")):
+        assert constants.is_offline_mode()
+    assert not constants.is_offline_mode()
+
+
+def test_a_plan_names_the_teacher_of_recipes_that_have_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for recipe, said in (("cot", "Plan: recipe cot, model tiny\n"), ("correction", ", teacher symbolic\n")):
+        words = [
+            f"recipe={recipe}",
+            "data.train=8",
+            "data.validation=2",
+            "data.test=2",
+            f"cache_dir={tmp_path}",
+            "dry_run=true",
+        ]
+        run(composed(*words), tmp_path / "run", words)
+        assert said in capsys.readouterr().out
 
 
 def test_served_models_that_make_attempts_are_paid_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

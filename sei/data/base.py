@@ -53,6 +53,11 @@ class Data(Protocol):
         ...
 
     @property
+    def test_sets(self) -> tuple[str, ...]:
+        """The names of its test sets, as `load` gives them."""
+        ...
+
+    @property
     def worked(self) -> bool:
         """Whether its training solutions show how the answer is found, so that they can be trained on."""
         ...

@@ -63,6 +63,11 @@ class Jsonl:
     overlap: OverlapLimits = field(default_factory=OverlapLimits)
 
     @property
+    def test_sets(self) -> tuple[str, ...]:
+        """One, with the name of the data."""
+        return (self.name,)
+
+    @property
     def worked(self) -> bool:
         """Whether any row has a worked solution. True also where no row can be read: that is another complaint."""
         bare = False

@@ -87,6 +87,11 @@ class Published:
         return _source(self.name).has_train
 
     @property
+    def test_sets(self) -> tuple[str, ...]:
+        """One, with its own name."""
+        return (self.name,)
+
+    @property
     def worked(self) -> bool:
         """Whether its solutions show how the answer is found."""
         return _source(self.name).worked
@@ -135,7 +140,7 @@ def load_tests(sets: Sequence[str], paths: Mapping[str, str]) -> dict[str, list[
         except UserError as error:
             faults.append(str(error))
     if faults:
-        raise UserError(f"eval.sets: {len(faults)} faults.\n" + "\n".join(faults))
+        raise UserError("\n".join(["eval.sets:", *faults]))
     return tests
 
 

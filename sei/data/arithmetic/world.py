@@ -26,6 +26,7 @@ class Arithmetic:
     style: ClassVar[Style] = "gsm8k"
     has_train: ClassVar[bool] = True
     worked: ClassVar[bool] = True
+    test_sets: ClassVar[tuple[str, ...]] = ("in_domain", "out_of_domain")
 
     name: Literal["arithmetic"] = "arithmetic"
     train: Count = 2000
