@@ -148,9 +148,10 @@ def complaint(config: Config, memory: Memory) -> str:
 
 
 def fitting(config: Config, memory: Memory) -> tuple[tuple[str, ...], float] | None:
-    """The nearest settings of the same model that fit, as words of the command line, and the GiB that they need."""
+    """The nearest settings of the same model that fit, as words of the command line (none where it fits as it is), and the
+    GiB that they need."""
     has = found(config, memory)
-    for words, changed in _settings(config):
+    for words, changed in [((), config), *_settings(config)]:
         if (most := needs(changed, memory).most) <= has:
             return words, most
     return None

@@ -103,6 +103,7 @@ def test_what_does_not_fit_is_refused_with_the_nearest_setting_that_does() -> No
     assert most <= 24 < fit.needs(adapter, A24).most
     named = composed("model=llama3-8b-instruct", "recipe=cot", *words)
     assert fit.complaint(named, A24) == "", "what was named fits"
+    assert (fit.fitting(named, A24) or (("none",), 0.0))[0] == (), "what fits is left as it is"
     assert fit.complaint(composed("model=llama2-70b", "recipe=sei"), A80) == ""
 
 
