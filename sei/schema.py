@@ -56,9 +56,19 @@ def build(schema: type[Any], values: Mapping[str, Any], where: str, faults: list
 
 
 def explain_unknown(key: str, known: Iterable[str]) -> str:
-    """`unknown key 'a.c'. Nearest: a.b`."""
-    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)
+    """`unknown key 'a.c'. Nearest: a.b`. A key beside it that it abbreviates (`lr`) is nearer than any other."""
+    everything = list(known)
+    parent, _, name = key.rpartition(".")
+    beside = [one for one in everything if one.rpartition(".")[0] == parent]
+    abbreviated = [one for one in beside if _in_order(name, one.rpartition(".")[2])]
+    nearest = difflib.get_close_matches(key, abbreviated or everything, n=1, cutoff=0.0)
     return f"unknown key '{key}'." + (f" Nearest: {nearest[0]}" if nearest else "")
+
+
+def _in_order(letters: str, name: str) -> bool:
+    """Whether `name` has these letters in this order, beginning with the first."""
+    rest = iter(name)
+    return letters[:1] == name[:1] and all(letter in rest for letter in letters)
 
 
 def unknown_keys(schema: type[Any], values: Mapping[str, Any], where: str) -> Iterator[str]:

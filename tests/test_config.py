@@ -74,6 +74,7 @@ def test_every_recipe_is_valid_on_every_model(model: str, recipe: str) -> None:
         ("recipe.synthesis.buget=3", "recipe.synthesis.budget"),
         ("modle=tiny", "model"),
         ("+recipe.training.learning_rat=1", "recipe.training.learning_rate"),
+        ("recipe.training.lr=1", "recipe.training.learning_rate"),
         ("recip.training.learning_rate=1", "recipe"),
         ("sed=1", "seed"),
         ("clustering.max_type=3", "clustering.max_types"),

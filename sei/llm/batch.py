@@ -81,7 +81,7 @@ def _patience(session: Session) -> Iterator[None]:
         yield
     except (Transient, Unanswerable) as fault:
         raise UserError(
-            f"teacher '{session.settings.model}': the batch endpoint does not answer ({fault}). Submitted batches go on "
+            f"{session.settings.who}: the batch endpoint does not answer ({fault}). Submitted batches go on "
             "there; run the same command later to fetch them."
         ) from fault
 
@@ -260,7 +260,7 @@ async def _merge(
         said = "; ".join(str(getattr(problem, "message", problem)) for problem in problems or [])
         _close(session, batch.tag, {}, submitted=False)
         raise UserError(
-            f"teacher '{session.settings.model}': the provider refused batch {state.id}: "
+            f"{session.settings.who}: the provider refused batch {state.id}: "
             f"{shown(endpoint.scrub(said)) or 'no reason given'}. Mend that and run the same command; nothing of it was charged."
         )
     requests = _requests(session, batch.tag)

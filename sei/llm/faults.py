@@ -72,7 +72,7 @@ class Said:
 
 def sorted_status(status: int, said: Said, settings: ApiSettings, headers: Mapping[str, str]) -> Exception:
     """What an HTTP error status means for us: wait, give this request up, or stop the run."""
-    where = f"teacher '{settings.model}'"
+    where = settings.who
     if status == 402 or (status in (403, 429) and any(code in _QUOTA_CODES for code in said.codes)):
         return UserError(
             f"{where}: the account has no quota left ({said.text}). Add credit, then run the same command."

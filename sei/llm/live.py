@@ -201,7 +201,7 @@ class Live:
         health.refused += 1
         if health.refused >= _GIVE_UP_BAD_REQUESTS and not health.answered:
             raise UserError(
-                f"teacher '{self.settings.model}': the first {health.refused} requests were all refused, the last with "
+                f"{self.settings.who}: the first {health.refused} requests were all refused, the last with "
                 f"{error}. Check {self.settings.key('model')}, temperature and max_tokens (of a teacher by role, in "
                 "teacher.limits) and the endpoint's limits."
             ) from error
@@ -213,6 +213,6 @@ class Live:
         if silent_s > willing_s and all(endpoint.lane.out for endpoint in self.session.endpoints):
             urls = ", ".join(endpoint.url for endpoint in self.session.endpoints)
             raise UserError(
-                f"teacher '{self.settings.model}': no answer from {urls} for {silent_s:.0f} s (last fault: {fault}). "
+                f"{self.settings.who}: no answer from {urls} for {silent_s:.0f} s (last fault: {fault}). "
                 f"Start the server or mend {self.settings.key('base_url')}, then run the same command; paid answers are kept."
             ) from fault

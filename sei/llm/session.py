@@ -170,7 +170,7 @@ class Session:
         if pause_s > self.settings.max_wait_s:
             wait = f", or set {self.settings.key('max_wait_s')} higher to wait" if self.settings.group else ""
             raise UserError(
-                f"teacher '{self.settings.model}': the server asks for a pause of {pause_s:,.0f} s before the next call, which "
+                f"{self.settings.who}: the server asks for a pause of {pause_s:,.0f} s before the next call, which "
                 f"is longer than {self.settings.max_wait_s:g} s. Run the same command after that time (what was answered is "
                 f"kept){wait}."
             )

@@ -48,6 +48,11 @@ class ApiSettings:
         "teacher"  # where its keys stand in the configuration; "" for a source of attempts, which has few of them
     )
 
+    @property
+    def who(self) -> str:
+        """What a message calls the served model."""
+        return f"{self.group or 'source of attempts'} '{self.model}'"
+
     def key(self, name: str) -> str:
         """What a message calls the key `name`."""
         return f"{self.group}.{name}" if self.group else f"{name} of this source of attempts"
@@ -101,7 +106,7 @@ def api_key(settings: ApiSettings) -> str:
     if key := os.environ.get(settings.api_key_env, "").strip() if settings.api_key_env else "":
         if not (key.isascii() and key.isprintable()):  # no HTTP header can carry it, and the library would print it
             raise UserError(
-                f"teacher '{settings.model}': the environment variable {settings.api_key_env} holds characters that no key "
+                f"{settings.who}: the environment variable {settings.api_key_env} holds characters that no key "
                 "has (a line break, or letters outside ASCII). Set it anew, to the key alone."
             )
         return key
@@ -109,7 +114,7 @@ def api_key(settings: ApiSettings) -> str:
     if own or not settings.api_key_env:
         return "none"
     raise UserError(
-        f"teacher '{settings.model}': the environment variable {settings.api_key_env} is not set. Set it to your API key "
+        f"{settings.who}: the environment variable {settings.api_key_env} is not set. Set it to your API key "
         f"(it is never written to a file), or name another variable with {settings.key('api_key_env')}."
     )
 

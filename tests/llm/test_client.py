@@ -327,6 +327,13 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_repeated(
     assert "cret" not in str(caught.value)
 
 
+def test_what_lacks_a_key_is_called_what_it_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    for group, who in (("teacher", "teacher 'm'"), ("", "source of attempts 'm'")):
+        with pytest.raises(UserError, match=f"^{who}: the environment variable MY_KEY is not set"):
+            Client(settings("http://a/v1", api_key_env="MY_KEY", group=group), store, "run-1")
+
+
 def test_white_space_around_a_key_is_no_part_of_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", " sk-secret\n")
     assert Client(settings("http://a/v1", api_key_env="MY_KEY"), store, "run-1")._key == "sk-secret"
