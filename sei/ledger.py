@@ -219,7 +219,9 @@ def _fixed_cells(fixed: Fixed | None) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Sum a run's teacher calls in tokens and US dollars.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sei.ledger", description="Sum a run's teacher calls in tokens and US dollars."
+    )
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--json", action="store_true", help="print the sums as JSON")
     args = parser.parse_args()

@@ -342,7 +342,10 @@ def measure(engine: HFEngine, size: int = 1000) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Pretrain the embedded target and write it as a Hugging Face folder.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sei.target.tiny.pretrain",
+        description="Pretrain the embedded target and write it as a Hugging Face folder.",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--seed", type=int, default=Settings.seed)
