@@ -464,9 +464,9 @@ def _option(group: str, name: str) -> Path:
 
 def default_choices() -> dict[str, str | None]:
     """The option that each group has unless another one is chosen; without groups that follow from others."""
-    listed = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-    pairs = [pair for entry in listed if isinstance(entry, dict) for pair in entry.items()]
-    return {name: option for name, option in pairs if name in (*FIXED, *CHOSEN, "experiment", "ablation")}
+    composed = _composed([], return_hydra_config=True)
+    wanted = (*FIXED, *CHOSEN, "experiment", "ablation")
+    return {str(name): option for name, option in composed.hydra.runtime.choices.items() if name in wanted}
 
 
 def options_alone(choices: Mapping[str, str]) -> dict[str, Any]:
@@ -474,15 +474,20 @@ def options_alone(choices: Mapping[str, str]) -> dict[str, Any]:
 
     Raises UserError where an option is not to be found any more.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
     words = [f"{group}={option}" for group, option in choices.items()]
-    started = GlobalHydra.instance().is_initialized()
     try:
-        with contextlib.nullcontext() if started else initialize_config_dir(str(CONF), version_base="1.3"):
-            values = OmegaConf.to_container(compose("config", words), resolve=False)
+        values = OmegaConf.to_container(_composed(words), resolve=False)
     except HydraException as error:
         raise UserError(f"{' '.join(words)}: {error}") from error
     assert isinstance(values, dict)
     return {str(name): value for name, value in values.items()}
+
+
+def _composed(words: Sequence[str], *, return_hydra_config: bool = False) -> DictConfig:
+    """What these words compose, in a program that Hydra has started or in any other."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    started = GlobalHydra.instance().is_initialized()
+    with contextlib.nullcontext() if started else initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(words), return_hydra_config=return_hydra_config)

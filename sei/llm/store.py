@@ -197,6 +197,8 @@ class Store:
         """What SELECT `question` gives. Raises UserError where the file is damaged, or has other columns."""
         try:
             return self._reader.execute(question, values).fetchall()
+        except sqlite3.ProgrammingError:  # a mistake of the caller's, such as a store that is closed
+            raise
         except sqlite3.Error as error:
             raise self._complaint(error) from error
 
