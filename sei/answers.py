@@ -44,8 +44,11 @@ MEMORY_MB = 1024  # address space of one worker; sympy and math-verify need abou
 _MAX_GOLD = 500  # characters of a number
 _MAX_MATH = 2000  # characters; longer "answers" are whole solutions in a box
 _GOLD_MARKER = re.compile(r"####|^A:|^Answer:", re.MULTILINE)
-_SUFFIX = re.compile(rf"(.*[0-9])({'|'.join(numeric.SUFFIXES)})")
-_DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+")  # 12,5; where it groups thousands it is read so
+_SUFFIX = re.compile(rf"(.*[0-9]) ?({'|'.join(numeric.SUFFIXES)})")
+_AND_PART = re.compile(r"(.*[0-9]) and an? (half|quarter)", re.IGNORECASE)
+_PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4)}
+# 12,5 or 1.234,50; where the comma groups thousands it is read so
+_DECIMAL_COMMA = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:[. '’][0-9]{3})+),[0-9]+")
 _GOLD_LETTER = re.compile(r"\(?([A-J])(?:\)|(?=[\s.:])|$)[\s.:]*(.*)", re.DOTALL)
 
 
@@ -148,7 +151,8 @@ def _without_symbols(output: str, gold: str, style: Style, cut: bool) -> Verdict
     if cut and (found is None or not found.marked or found.open_end):
         return Verdict.TRUNCATED
     if found is None:
-        return Verdict.NO_ANSWER
+        named = style == "choice" and len(output) < _MAX_GOLD and _same_choice(output, gold)
+        return Verdict.CORRECT if named else Verdict.NO_ANSWER  # the words of the option, and nothing else
     if style == "gsm8k":
         return _verdict(_gold_number(gold) in _readings(found.text))
     if style == "choice":
@@ -189,8 +193,12 @@ def _readings(answer: str) -> tuple[Fraction | None, ...]:
     if suffix := _SUFFIX.fullmatch(answer):
         base = numeric.value(suffix[1])
         return () if base is None else (base * numeric.SUFFIXES[suffix[2]],)
+    if part := _AND_PART.fullmatch(answer):
+        base = numeric.value(part[1])
+        return () if base is None else (base + (-1 if base < 0 else 1) * _PARTS[part[2].lower()],)
     if _DECIMAL_COMMA.fullmatch(answer) and numeric.value(answer) is None:
-        return (numeric.value(answer.replace(",", ".")),)
+        whole, _, decimals = answer.rpartition(",")
+        return (numeric.value(f"{re.sub('[^-0-9]', '', whole)}.{decimals}"),)
     return (numeric.value(answer),)
 
 

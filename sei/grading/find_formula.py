@@ -15,13 +15,14 @@ from __future__ import annotations
 import re
 
 from sei.grading.find_number import number
-from sei.grading.markers import Found, backwards, boxes, stretch, tag
+from sei.grading.markers import WINDOW, Found, backwards, boxes, stretch, tag
 
 _TAIL = 2000  # characters at the end of an output in which its last formula is looked for
 
 _PHRASE = re.compile(
-    r"\banswer(?:(?:[ ](?:to|of)\b[^.\n]{0,80}?)?[*_ ]{0,4}(?:is|are|was|(?:would|must|should|will)[ ]be|:)|[*_ ]{0,4}(?:=|-[ ]))"
-    r"|^[ \t>*_#]*(?:A|(?:final[ ])?answer)[*_ ]{0,3}(?::|\r?$)"
+    r"\banswer(?:(?:[ ](?:to|of|in|for)\b[^.\n]{0,80}?)?[*_ ]{0,4}(?P<quote>[\"'](?=[ ]?:))?[ ]?"
+    r"(?:is|are|was|(?:would|must|should|will)[ ]be|:)|[*_ ]{0,4}(?:=|-[ ]))"
+    r"|^[ \t>*_#|]*(?:A|(?:final[ ])?answer)[*_ ]{0,3}(?::|(?<!A)(?P<cell>\|)|\r?$)|答案(?:[是为為]|[ ]?[：:])"
     r"|(?P<hashes>####)(?!\#)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -31,6 +32,7 @@ _SEGMENT = re.compile(
     r"|(\\begin\{([a-z]{4,12}\*?)\}.+?\\end\{\6\})",
     re.DOTALL,
 )
+_FIELD = re.compile(r"""\s*(?:(["'])(.*?)(?<!\\)\1|([^,}\n]+))""")  # of JSON
 _COPULA = re.compile(
     r"\b(?:is|are|was|be|equals?|becomes)\b(?:[ ](?:exactly|equal[ ]to|given[ ]by|therefore|thus|then|just))?|:"
 )
@@ -50,7 +52,7 @@ _RELATION = re.compile(
 def formula(output: str) -> Found | None:
     """The expression that `output` gives as its answer, or None if it gives none."""
     found = boxes(output) if "boxed" in output else []
-    tagged = tag(output) if "nswer>" in output.lower() else None
+    tagged = tag(output)
     if tagged and not (found and found[-1].start > tagged.start + len(tagged.content)):
         inside = _boxed(tagged.content) or _phrased(tagged.content)
         text = inside.text if inside else _stated(tagged.content)
@@ -62,13 +64,19 @@ def formula(output: str) -> Found | None:
 # --- boxes ---------------------------------------------------------------------------------------------------------
 
 _SPACE = r"(?:\s|\\[ ,;:!]|\\q?quad(?![a-zA-Z])|~)"
-_WORDS = r"(?:,?\s*(?:and|or|as\s+well\s+as|&)\s*(?:also\s+)?)"
+_WORDS = r"(?:,?\s*(?:and|or|as\s+well\s+as|&)\s*(?:also\s+|else\s+)?)"
+_FOREIGN = r"\b(?:und|oder|et|ou)\b|[，、；和或及与]"
 _JOIN = re.compile(
-    rf"(?:{_SPACE}|[$,;.:&*-]|\\[()\[\]\\&]|\\(?:land|lor|vee|wedge|cup)(?![a-zA-Z])|\b(?:and|or|as|well|also|either|both)\b"
+    rf"(?:{_SPACE}|[$,;.:&*-]|\\[()\[\]\\&]|\\(?:land|lor|vee|wedge|cup)(?![a-zA-Z])|\b(?:and|or|as|well|also|else|either|both)\b"
+    rf"|{_FOREIGN}|(?<=\n)[ \t]*[0-9]{{1,2}}[.)][ ]"
     rf"|\\(?:text|mbox|textrm|textbf|mathrm|hbox)\s*\{{{_SPACE}*(?:{_WORDS}|[,;])?{_SPACE}*\}}"
     r"|[a-zA-Z](?:_\{?[a-zA-Z0-9]{1,3}\}?)?\s*&?=)*"
 )
-_CONNECTED = re.compile(r"\n[ \t]*[-*][ \t]|\b(?:and|or)\b|[,;&]|\\(?:land|lor|vee|wedge|cup)(?![a-zA-Z])")
+_CONNECTED = re.compile(
+    rf"\n[ \t]*(?:[-*]|[0-9]{{1,2}}[.)])[ \t]|\b(?:and|or)\b|[,;&]|\\(?:land|lor|vee|wedge|cup)(?![a-zA-Z])|{_FOREIGN}"
+)
+_AND_OR = re.compile(r"\b(?:and|or)\b")
+_NAMED = re.compile(r"(?<![a-zA-Z\\_^{])([a-zA-Z](?:_\{?[a-zA-Z0-9]{1,3}\}?)?)\s*&?=[\s$]*\Z")
 
 
 def _boxed(text: str) -> Found | None:
@@ -89,8 +97,13 @@ def _boxed(text: str) -> Found | None:
         return Found(contents[0], True, False)
     joined = ", ".join(contents)
     before, after = text[: found[first].start].rstrip(), text[found[-1].end :].lstrip()
-    if before.endswith("(") and not before.endswith("\\(") and after.startswith(")"):  # a tuple, box by box
+    bracketed = before.endswith("(") and not before.endswith("\\(") and after.startswith(")")
+    if bracketed and not _AND_OR.search(text, found[first].end, found[-1].start):  # a tuple, box by box
         return Found(f"({joined})", True, False)
+    names = [_NAMED.search(text, max(0, box.start - 20), box.start) for box in found[first:]]
+    if len({name[1] for name in names if name}) == len(names) and all("=" not in content for content in contents):
+        named = [f"{name[1]} = {box.content}" for name, box in zip(names, found[first:], strict=True) if name]
+        return Found(", ".join(named), True, False)
     return Found(f"\\{{{joined}\\}}", True, False)
 
 
@@ -100,10 +113,14 @@ def _boxed(text: str) -> Found | None:
 def _phrased(text: str) -> Found | None:
     """What follows the last marker that is followed by mathematics."""
     for marker in backwards(_PHRASE, text):
+        if marker["quote"] and (written := _FIELD.match(text, marker.end(), marker.end() + WINDOW)):
+            return Found((written[2] or written[3] or "").replace("\\\\", "\\").strip(), True, False)
         place = stretch(text, marker.end(), len(text), _END)
         said = text[place.start : place.end].strip(" *_`")
         if place.display:
             return Found(said, True, False)
+        if marker["cell"]:
+            said = said.partition(" |")[0].strip(" *_`|")
         if (place.below or marker["hashes"]) and not _VALUE.match(said):
             continue  # a heading, or the solution's first line
         if _MATHEMATICS.search(said) and (answer := _stated(said)):
@@ -156,15 +173,31 @@ def _last(output: str) -> Found | None:
     values = _values(sentence)
     if segments := list(_SEGMENT.finditer(sentence)):
         text, end = _run(sentence, values[-1]) if values else ("", 0)
-        return Found(text if segments[-1].start() < end else _inside(segments[-1]), False, False)
+        return Found(text if segments[-1].start() < end else _joined(sentence, segments), False, False)
     for relation in reversed(list(_RELATION.finditer(sentence))):
         plain = re.fullmatch(r"[^<>≤≥≠⩽⩾!]*=[^A-Za-z=]*", relation[0])  # "3 x 4 = 12": the number says it all
         if re.search(r"[A-Za-z]", relation[0]) and not plain:
-            return Found(relation[0].strip(), False, False)
+            return Found(relation[0].strip(" *_"), False, False)
     if not values and (formulas := _segments(tail)):
         return Found(formulas[-1], False, False)
     found = number(sentence)
     return Found(found.text, False, found.open_end) if found else None
+
+
+_SIDE = re.compile(r"\s*([a-zA-Z])\s*(?:[<>=≤≥⩽⩾]|\\(?:leq?|geq?|lt|gt)(?:slant)?(?![a-zA-Z]))")
+
+
+def _joined(sentence: str, segments: list[re.Match[str]]) -> str:
+    """The last formula, with those before it that "and" or "or" joins to it and that are about the same unknown."""
+    parts = [_inside(segments[-1])]
+    side = _SIDE.match(parts[0])
+    for earlier, later in zip(segments[-2::-1], segments[:0:-1], strict=True):
+        joint, other = _AND.fullmatch(sentence, earlier.end(), later.start()), _SIDE.match(_inside(earlier))
+        word = joint and re.search(r"and|or", joint[0])
+        if not (word and side and other and side[1] == other[1]):
+            break
+        parts.insert(0, f"{_inside(earlier)} {word[0]} ")
+    return "".join(parts)
 
 
 def _segments(text: str) -> list[str]:

@@ -24,10 +24,11 @@ _LETTER = (
 )
 _CHOSEN = re.compile(_LETTER)
 _PHRASE = re.compile(
-    r"(?:\b(?:answer|choice|option)(?:[ ](?:choice|option|letter))?(?:[ ](?:to|of)\b[^.\n]{0,80}?)?[*_ ]{0,4}"
+    r"(?:(?:\b(?:answer|choice|option)(?:[ ](?:choice|option|letter))?|答案)"
+    r"(?:[ ](?:to|of|in|for)\b[^.\n]{0,80}?)?[*_ ]{0,4}(?:[\"'](?=[ ]?:))?"
     r"(?:(?:would|must|should|will|has to|can only)[ ]be|['’]s\b"
-    r"|(?:is|was)(?P<denied>n['’]t|[ ]not|[ ]neither)?|:|=|[-–—]{1,2}>?|→)?"
-    r"(?:[ ](?:probably|likely|clearly|therefore|thus|then|definitely))?"
+    r"|(?:is|was)(?P<denied>n['’]t|[ ]not|[ ]neither)?|[:：=|是为為选選]|[-–—]{1,2}>?|→)?"
+    r"(?:[ ](?:(?:most[ ]|very[ ])?[a-z]{1,12}ly|therefore|thus|then|indeed))?"
     r"|\bI(?:['’]d|['’]ll|[ ]will|[ ]would)?[ ](?:choose|pick|select|say|go[ ]with)(?:[ ]the)?"
     r"|####|^[ \t>*_#]*A:)"
     r"[*_:\s]{0,8}(?:(?:option|choice|letter|answer)\b)?(?P<denied_too>not[ ]|neither[ ])?\s?",
@@ -47,16 +48,23 @@ _DOUBT = re.compile(
 )
 _SAID = (
     r"\b(?i:(?:it|that|this|which|answer|choice|option)(?:['’]s|[ ](?:is|was|has to be))|(?:must|should|would|will|has to)[ ]be"
-    r"|(?:choose|chose|pick|select|say|go|going)(?:[ ]with)?|make[ ](?:it|that)|mean|meant)"
+    r"|(?<!to[ ])(?:choose|chose|pick|select|say|go|going)(?:[ ]with)?|make[ ](?:it|that)|mean|meant)"
 )
 _TURN = r"\b(?i:rather|but|instead|no|wait|actually|sorry|correction|so|then|therefore|hence|thus|to)|[.:,;!?—–-]|\n"
 _ENDS = (
     r"[)*_`\]}$]{0,4}(?=[ ]?(?:[.,;:!?\n—–]|\Z|because|since|instead|as\b|for\b|after all|then\b"
     r"|is (?:the |really |actually )?(?:right|correct|better|best|answer)))"
 )
-_THE = r"[,:*_ ]{0,4}(?i:(?:the[ ])?(?:option|choice|letter|answer)[: ]{1,2}(?:is[ ])?)?"
+_THE = (
+    r"[,:*_ ]{0,4}(?i:(?:it is|it['’]s)[ ])?(?i:[a-z]{1,12}ly[ ])?"
+    r"(?i:(?:the[ ])?(?:option|choice|letter|answer)[: ]{1,2}(?:is[ ])?)?"
+)
 _CLAIM = re.compile(rf"(?:{_SAID}|{_TURN}){_THE}{_LETTER}{_ENDS}")
-_VERDICT = re.compile(rf"{_SAID}{_THE}{_LETTER}{_ENDS}")
+_VERDICT = re.compile(rf"(?:{_SAID}|\b(?i:so|therefore|thus|hence)\b){_THE}{_LETTER}{_ENDS}")
+# "option A is a distractor": an option that is only spoken of
+_MENTION = re.compile(
+    r"[)\]*_ ]*(?:is|was|are|has|does|would|could|can|cannot)\b(?![ ](?:clearly |the |an? )*(?:correct|right|best|answer))"
+)
 _ENCLOSED = re.compile(r"\(([A-J])\)")
 _NAMED = re.compile(r"\(([A-J])\)(?![ ](?:is|was|are|has|does|would|could|can|cannot)\b)")
 _ALONE = re.compile(r"^[ \t*_(\[]{0,8}([A-J])(?:[\]).:*_\s]|$)(?![a-z])", re.MULTILINE)
@@ -66,7 +74,7 @@ _SMALL_ALONE = re.compile(r"[\s*_(\[]{0,8}([a-j])[\])*_.\s]{0,8}")
 def letter(output: str) -> Found | None:
     """The letter that `output` chooses, or the text after its "answer is" if it names an option without its letter."""
     found = boxes(output) if "boxed" in output else []
-    tagged = tag(output) if "nswer>" in output.lower() else None
+    tagged = tag(output)
     if tagged and (tagged.closed or _CHOSEN.match(tagged.content)) and not (found and found[-1].start > tagged.start):
         inner = _enclosed(tagged.content) or _spoken(tagged.content)
         return Found(inner.text if inner else tagged.content, True, not tagged.closed)
@@ -99,6 +107,8 @@ def _spoken(output: str) -> Found | None:
         limit = min(len(output), marker.end() + WINDOW)
         chosen = _CHOSEN.match(output, marker.end(), limit)
         denied = marker["denied"] or marker["denied_too"]
+        if chosen and marker[0].strip().lower() in ("option", "choice") and _MENTION.match(output, chosen.end()):
+            continue
         if chosen:
             later = _taken_back(output, chosen.end(), denied=bool(denied))
             if later or not denied:

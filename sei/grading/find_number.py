@@ -19,16 +19,16 @@ from sei.grading.markers import Box, Found, Tag, backwards, boxes, stretch, tag
 from sei.grading.numeric import NUMBER, SCALES, SUFFIXES, plain
 
 _LONG = 2000  # characters; what is longer is no number in a box but a solution
-_MARKUP = re.compile(r"[\\{~]")
+_MARKUP = re.compile(r"[\\{~&]")
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")
 # the look-aheads pass over the Markdown heading "#### 1. First"
 _LISTED = r"(?![0-9]+[.)][ \t]+[A-Za-z])"
 _HASHES = re.compile(rf"####(?!\#)[ \t]*+{_LISTED}")
-_LINE = r"^[ \t>*_#]*(?:A|(?:the[ ])?(?:final[ ])?answer)[*_ \t]*:[*_]*"
+_LINE = r"^[ \t>*_#|]*(?:A|(?:the[ ])?(?:final[ ])?answer)[*_ \t]*(?::|(?<!A)\|)[*_]*"
 _HEADING = r"^[ \t>*_#]*(?:the[ ])?(?:final[ ])?answer[*_ \t]*\r?$"
 _PHRASE = (
-    r"\banswer(?:(?:[ ](?:to|of)\b[^.\n]{0,80}?)?[*_ ]{0,4}(?:is|are|was|(?:would|must|should|will)[ ]be|=|:)"
-    r"|[*_ ]{0,4}-[ ])"
+    r"(?:\banswer(?:(?:[ ](?:to|of|in|for)\b[^.\n]{0,80}?)?[*_\"' ]{0,4}(?:is|are|was|(?:would|must|should|will)[ ]be|=|:)"
+    r"|[*_ ]{0,4}-[ ])|答案(?:[是为為]|[ ]?[：:]))"
 )
 _WEAK = re.compile(rf"(?P<line>{_LINE}|{_HEADING})|(?P<phrase>{_PHRASE})", re.IGNORECASE | re.MULTILINE)
 _LEAD = re.compile(r"(?:[\s*_`({\[\\=≈]|\\text|\\mathbf|\\approx|answer:|[A-Za-z][ ]?=)*+", re.IGNORECASE)
@@ -38,16 +38,22 @@ _IRRATIONAL = (
     r"|[√π∞][ ]?(?:[0-9.]++|\([^()]{0,40}\))?|(?:sqrt|pi)(?![A-Za-z])(?:\([^()]{0,40}\))?)"
 )
 _TOKEN = re.compile(
-    rf"(?<![0-9A-Za-z_.^])(?<!\^\{{)(?<!_\{{)(?<!sqrt[{{(])(?<!√)(?P<sign>[-+]?){_CURRENCY}(?P<inner>-?)(?P<number>{NUMBER})(?![0-9])"
-    rf"(?P<tail>[ ](?:{'|'.join(SCALES)})\b|(?-i:{'|'.join(SUFFIXES)})(?![A-Za-z0-9])"
+    # what follows a letter is part of a name, but 3 of "5x3" is a factor
+    rf"(?<![0-9A-WYZa-wyz_.^])(?<![^0-9][xX])(?<!\A[xX])(?<!\^\{{)(?<!_\{{)(?<!sqrt[{{(])(?<!√)(?P<sign>[-+]?){_CURRENCY}(?P<inner>-?)(?P<number>{NUMBER})(?![0-9])"
+    rf"(?P<tail>[ ](?:{'|'.join(SCALES)})\b|(?-i:[ ]k\b)(?!\s*[=<>])|[ ]and[ ]an?[ ](?:half|quarter)\b"
+    rf"|(?-i:{'|'.join(SUFFIXES)})(?![A-Za-z0-9])"
     rf"|[ ]{{0,2}}(?:(?:\\cdot|\\times|[*·×])[ ]{{0,2}})?{_IRRATIONAL}"
-    r"|[ ]?\^(?![ ]?\{?[ ]?(?:\\circ|\\prime))[^\s$]{0,20}|\*\*[0-9]++|(?:[,.][0-9]++|:[0-5][0-9](?![0-9]))++)?",
+    r"|[ ]?\^(?![ ]?\{?[ ]?(?:\\circ|\\prime))[^\s$]{0,20}|\*\*[0-9]++|\([0-9.]{1,20}\)|[ ]?\\over(?![A-Za-z])"
+    r"|(?:[,.][0-9]++|:[0-5][0-9](?![0-9]))++)?",
     re.IGNORECASE,
 )
 _LINK = re.compile(r"[ ]{0,3}(?:[a-z]{1,20}|%)?[ ]{0,3}(?P<operator>[-+*/x×÷=]|\\times|\\cdot)[ ]{0,3}(?=[-$€£.0-9])")
 _SENTENCE_END = re.compile(r"\n|[.!?;](?=\s|$)")
 _LINE_END = re.compile(r"\n")
 _DIGIT = re.compile(r"[0-9]")
+_MINUS = re.compile(r"(?:minus|negative)[ ](?=[$€£.0-9])", re.IGNORECASE)
+_ALTERNATIVE = re.compile(r"[ ]{0,3}(?:,|\b(?:to|or|and)\b)[ ]{0,3}(?=[-$€£.0-9])", re.IGNORECASE)
+_NOTHING = re.compile(r"[\s.*_$)}]*(?:\n|\Z)")
 
 
 def number(output: str) -> Found | None:
@@ -66,7 +72,7 @@ def _marked(text: str) -> Iterator[Found]:
     strong: list[tuple[int, Box | Tag | None]] = [(match.end(), None) for match in backwards(_HASHES, text)]
     if "boxed" in text:
         strong += [(box.start, box) for box in boxes(text)]
-    if "nswer>" in text.lower() and (tagged := tag(text)):
+    if tagged := tag(text):
         strong.append((tagged.start, tagged))
     for start, place in sorted(strong, key=lambda item: item[0], reverse=True):
         found: Found | None = None
@@ -118,8 +124,10 @@ def _first(text: str, start: int, end: int, *, here: bool) -> tuple[str, int] | 
     """The first number of a stretch (`here`: only at its very start), and where it ends.
 
     Of equations it is the last side that is one number: 12 of `3 * 4 = 12`, and of `12 = 3 * 4`. Where there is none
-    (`3 * 4`, `10-12`) it is the whole calculation, which has no value.
+    (`3 * 4`, `10-12`), or where there are two to choose from (`5 or 6`), it is the whole of it, which has no value.
     """
+    minus = _MINUS.match(text, start, end) if here else None
+    start = minus.end() if minus else start
     found = _TOKEN.match(text, start, end) if here else _TOKEN.search(text, start, end)
     if not found:
         return None
@@ -135,9 +143,18 @@ def _first(text: str, start: int, end: int, *, here: bool) -> tuple[str, int] | 
             result, side = side or result, following
         else:
             side = None
+    if here and side is found and _is_choice(text, position, end):
+        return text[found.start() : end], end
     if number := side or result:
-        return _text(number), number.end()
+        return ("-" if minus else "") + _text(number), number.end()
     return text[found.start() : position], position
+
+
+def _is_choice(text: str, position: int, end: int) -> bool:
+    """Whether a number that ends at `position` is followed by another one as its alternative, and by nothing else."""
+    joint = _ALTERNATIVE.match(text, position, end)
+    other = _TOKEN.match(text, joint.end(), end) if joint else None
+    return other is not None and _NOTHING.match(text, other.end(), end) is not None
 
 
 def _text(match: re.Match[str]) -> str:

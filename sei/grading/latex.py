@@ -125,7 +125,9 @@ _SUBSTITUTIONS = [
         (r"\\(?:left|right|bigl|bigr|Bigl|Bigr|big|Big|displaystyle|limits|mathstrut)(?![a-zA-Z])\.?", ""),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"(?<=\d),\\!\s*(?=\d{3})", ","),
-        (r"\{,\}", ","),
+        (r"(?<=\d)\{,\}(?=\d)(?!\d{3}(?!\d))", "."),  # a decimal comma
+        (r"\{,\}|\\text\s*\{,\s*\}", ","),
+        (r"\{\s*\\[,;: ]\s*\}|\\(?:thinspace|checkmark|blacksquare|qed)(?![a-zA-Z])|[✓✔✅]", " "),
         (r"(?<!\\)\\!", ""),
         (r"(?<!\\)\\[,;: ]|\\q?quad(?![a-zA-Z])|~", " "),
         (r"\\(?:mbox|textbf|textit|textrm|textnormal|textsf|texttt|emph|hbox)(?![a-zA-Z])", r"\\text"),
@@ -144,6 +146,15 @@ _SUBSTITUTIONS = [
             r"\\implies ",
         ),
         (r"<=|=<", r"\\leq "),
+        (r"\\equiv(?![a-zA-Z])|≡", "="),
+        (r"\(?[ ]?\\[pb]?mod(?![a-zA-Z])\s*(?:\{\s*(\w+)\s*\}|(\w+))\s*\)?", r" \\text{mod \1\2}"),
+        (
+            r"\\text\s*\{\s*\(\s*mod\s*(\w+)\s*\)\s*\}|\(\s*(?:\\text\s*\{\s*)?mod\s*\}?\s*(\w+)\s*\)",
+            r" \\text{mod \1\2}",
+        ),
+        (r"\\(?:lor|vee)(?![a-zA-Z])", " or "),
+        (r"\\frac\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}", r"\\text{\1/\2}"),
+        (r"\.(\d{0,9}?)(\d{1,6}?)\2{2,9}\s*(?:\.\.\.|…|\\[lc]?dots(?![a-zA-Z]))", r".\1\\overline{\2}"),
         (r">=", r"\\geq "),
         (r"\\(?:lbrace)(?![a-zA-Z])", r"\\{"),
         (r"\\(?:rbrace)(?![a-zA-Z])", r"\\}"),
@@ -184,7 +195,7 @@ def normalize(latex: str) -> str:
 _OPEN, _CLOSE = {"(": ")", "[": "]", "{": "}"}, ")]}"
 _OPENING = frozenset(("(", "[", "{", "\\{", "\\begin"))
 _ENDING = frozenset((")", "]", "}", "\\}", "\\end"))
-_SEPARATOR = re.compile(r"[,;]|\\cup(?![a-zA-Z])|\b(?:and|or)\b")
+_SEPARATOR = re.compile(r"[,;]|\\(?:cup|lor|vee)(?![a-zA-Z])|\b(?:and|or)\b")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|.", re.DOTALL)
 
 
@@ -229,7 +240,10 @@ _BLOCK = re.compile(
 )
 _ROW_NOTE = re.compile(r"^\s*\[[^\]]*\]|\\(?:tag|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)(?![a-zA-Z])")
 _AMOUNT = re.compile(r"[-+]?\s*[0-9]*\.?[0-9]+(?![a-z]*[A-Z]|(?:st|nd|rd|th)\b)")  # "5", "5 apples", but not "3rd"
-_LABEL = re.compile(r"\\text\s*\{[^{}0-9]*(?:\}\s*:|(?::|\bis|\bare)\s*\})(?=.)")  # "\text{Total: } 5"
+_LABEL = re.compile(  # "\text{Total: } 5", "\text{about } 5"
+    r"\\text\s*\{(?:[^{}0-9]*(?:\}\s*:|(?::|\bis|\bare)\s*\})|\s*(?:approximately|approx\.?|about|around|roughly|exactly)\s*\})(?=.)"
+)
+_POINT = re.compile(r"[A-Z]'?\s*(?=\()")  # the name of a point: P(3, 4)
 _LABELLED = re.compile(r"\\text\s*\{\s*(?:\(([A-J])\)|([A-J])[).:])\s*([^{}]*)\}|\(([A-J])\)(?=\s)")
 _MATRIX = re.compile(r"\\begin\s*\{([pbBv]?matrix|array)\}(?:\s*\{[lcr|]*\})?(.*)\\end\s*\{\1\}", re.DOTALL)
 _MEMBER = re.compile(r"[a-zA-Z]\s*\\in(?![a-zA-Z])(.*)", re.DOTALL)
@@ -287,13 +301,16 @@ def parse(latex: str, depth: int = 0) -> Node:
         separated = _regrouped(separated)  # "26 \\cdot 2250 = 58,500"
         sides = split_top(separated[0], list(_OPERATORS))[0] if len(separated) == 1 else sides
     if len(separated) > 1:
-        return _list([piece for piece in separated if piece.strip()], depth)
+        node = _list([piece for piece in separated if piece.strip()], depth)
+        return _overlap(node) if isinstance(node, Union) and not re.search(r"\sor\s", text) else node
     if set(signs) == {"="}:
         return _relation([side.strip() for side in sides], ["="] * len(signs), depth)
     if (parts := split_top(text, ["\\cup"])[0]) and len(parts) > 1:
         return Union(tuple(parse(part, depth + 1) for part in parts))
     if bracketed := _bracketed(text, depth):
         return bracketed
+    if (point := _POINT.match(text)) and isinstance(place := _bracketed(text[point.end() :], depth), Bracketed):
+        return place
     if signs:
         return _relation([side.strip() for side in sides], [_OPERATORS[sign] for sign in signs], depth)
     ratio = split_top(text, [":"])[0]
@@ -392,6 +409,18 @@ def _is_interval(node: Node) -> bool:
         return True
     ends = [item.text for item in node.items if isinstance(item, Scalar)] if isinstance(node, Bracketed) else []
     return len(ends) == 2 and any("\\infty" in end for end in ends)
+
+
+def _overlap(union: Union) -> Node:
+    """What two half-lines have in common, where they have: "x > 2 and x < 5". Else the union: "x < 2 and x > 5"."""
+    lines = [part for part in union.parts if isinstance(part, Bracketed)]
+    if len(lines) == len(union.parts) == 2:
+        below, above = sorted(lines, key=lambda line: line.items[1] != Scalar("\\infty"), reverse=True)
+        ends = [above.items[0], below.items[1]]
+        low, high = (numeric.exact(end.text) if isinstance(end, Scalar) else None for end in ends)
+        if below.items[0] == Scalar("-\\infty") and low is not None and high is not None and low < high:
+            return Bracketed(above.left, below.right, tuple(ends))
+    return union
 
 
 def _relation(sides: list[str], operators: list[str], depth: int) -> Node:

@@ -85,8 +85,14 @@ def boxes(text: str) -> list[Box]:
         else:
             continue
         if not is_placeholder(content):
-            found.append(Box(content.strip(), match.start(), position))
+            found.append(Box(_stripped(content), match.start(), position))
     return found
+
+
+def _stripped(content: str) -> str:
+    """`content` without space around it; the blank of LaTeX's `\\ ` at the end is part of a command."""
+    content = content.strip()
+    return f"{content} " if content.endswith("\\") and not content.endswith("\\\\") else content
 
 
 def closing_brace(text: str, start: int) -> int:
@@ -104,21 +110,24 @@ def is_placeholder(content: str) -> bool:
     return len(content) < 100 and _PLACEHOLDER.fullmatch(content) is not None
 
 
-_OPENING = re.compile(r"<(?:final[ _-]?)?answer>", re.IGNORECASE)
-_CLOSING = re.compile(r"</(?:final[ _-]?)?answer>", re.IGNORECASE)
+# A tag may be escaped for Markdown or HTML, and have a little space in it; one in square brackets counts where it is closed.
+_TAG_NAME = r"[ ]?(?:final[ _-]?)?answer[ ]?"
+_OPENING = re.compile(rf"(?:\\?<|&lt;){_TAG_NAME}(?:\\?>|&gt;)|(?P<square>\[){_TAG_NAME}\]", re.IGNORECASE)
+_CLOSING = re.compile(rf"(?:\\?<|&lt;)[ ]?\\?/{_TAG_NAME}(?:\\?>|&gt;)|\[/{_TAG_NAME}\]", re.IGNORECASE)
 
 
 def tag(text: str) -> Tag | None:
     """The last answer tag that holds something: a closed one, or else the last opening one, to the end of the text."""
     openings = list(_OPENING.finditer(text))
     end = len(text)
+    unclosed = [opening for opening in openings if not opening["square"]]
     for opening in reversed(openings):
         closing = _CLOSING.search(text, opening.end(), end)
         if closing and not is_placeholder(content := text[opening.end() : closing.start()]):
             return Tag(content.strip(), opening.start(), True)
         end = opening.start()
-    if openings and not is_placeholder(content := text[openings[-1].end() :]) and not _CLOSING.search(content):
-        return Tag(content.strip(), openings[-1].start(), False)
+    if unclosed and not is_placeholder(content := text[unclosed[-1].end() :]) and not _CLOSING.search(content):
+        return Tag(content.strip(), unclosed[-1].start(), False)
     return None
 
 
@@ -131,7 +140,10 @@ class Stretch(NamedTuple):
     display: bool
 
 
-_BLANK = re.compile(r"[ \t*_`:>]*+(?:\r?\n[ \t*_`:>]*+){0,4}")
+# On the lines below a marker, what begins a quotation, a table's row or a list's only item is passed over too.
+_BLANK = re.compile(
+    r"[ \t*_`:>|\"']*+(?:\r?\n[ \t*_`:>|]*+){0,4}(?:(?<=\n)[-+•][ ](?=[^\n]{1,80}(?:\n[ \t]*\n|\n?\Z)))?[*_`]{0,4}"
+)
 _DISPLAY = re.compile(r"\$\$|\\\[|\\begin[ ]?\{(?P<name>[a-z]{4,12}\*?)\}")
 
 

@@ -16,11 +16,17 @@ import re
 import unicodedata
 from fractions import Fraction
 
-SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}  # words after a number
+SCALES = {
+    "hundred": 10**2,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+}  # words after a number
 SUFFIXES = {"k": 10**3, "K": 10**3, "M": 10**6, "mn": 10**6, "B": 10**9, "bn": 10**9}  # letters at a number
 MAX_DIGITS = 300  # longer strings of digits come from a model stuck in a loop, and int() takes quadratic time for them
 
-_APART = "[,'’ʼ‘´]"  # thousands are set apart by a comma, an apostrophe, or one space
+_APART = "[,'’ʼ‘´_٬]"  # thousands are set apart by a comma, an apostrophe, an underscore, or one space
 _GROUPED = rf"[1-9][0-9]{{0,2}}(?:{_APART}[0-9]{{3}}){{1,30}}(?![0-9])"  # 1,440
 _DOTTED = r"[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,30}(?![0-9]|\.[0-9])"  # 1.440.000
 _SPACED = r"[1-9][0-9]{0,2}(?:[ ][0-9]{3}){1,30}(?![0-9]|[ ]?/|-[A-Za-z])"  # 1 440, but not "5 100-metre runs"
@@ -33,31 +39,38 @@ _RAISED = (
 )
 _E = r"[eE][-+]?[0-9]{1,4}(?![0-9A-Za-z])"
 
-NUMBER = rf"(?:{_WHOLE}[ ]+[0-9]++/[0-9]++|{_DECIMAL}(?:{_TIMES}10{_RAISED}|{_RAISED}|{_E}|[ ]?/[ ]?{_DECIMAL})?)"
+NUMBER = (
+    rf"(?:{_WHOLE}[ ]+(?:and[ ])?[0-9]++/[0-9]++|{_DECIMAL}(?:{_TIMES}10{_RAISED}|{_RAISED}|{_E}|[ ]?/[ ]?{_DECIMAL})?)"
+)
 """An unsigned number: whole, decimal, fraction, mixed number or power (`10^6`, `1.5e6`, `1.5 x 10^6`)."""
 
-_MIXED = re.compile(rf"({_WHOLE})[ ]+([0-9]+)/([0-9]+)")
+_MIXED = re.compile(rf"({_WHOLE})[ ]+(?:and[ ])?([0-9]+)/([0-9]+)")
 _RATIO = re.compile(rf"({_DECIMAL})(?:[ ]?/[ ]?({_DECIMAL}))?")
 _POWER = re.compile(rf"({_DECIMAL})(?P<raised>{_RAISED})")
 _SCIENTIFIC = re.compile(rf"({_DECIMAL})(?:{_TIMES}10(?P<raised>{_RAISED})|(?P<e>{_E}))")
 _NOT_DIGITS = re.compile(rf"{_APART}|[ ]")
 _LATEX_SIMPLE = re.compile(r"\\[dtc]?frac\s*(?:\{\s*([0-9.,]+)\s*\}|([0-9]))\s*(?:\{\s*([0-9.,]+)\s*\}|([0-9]))")
-_SPACING = re.compile(r"\\[!,;: ]|\\q?quad\b|\\thinspace\b|~|[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
+_SPACING = re.compile(
+    r"\{\\[,;: ]\}|\\[!,;: ]|\\(?:q?quad|thinspace)\b[ ]?|~"
+    r"|&(?:nbsp|thinsp|#160|#8201|#8239|#xa0|#x202f);|[\u00a0\u2000-\u200a\u202f\u205f\u3000]",
+    re.IGNORECASE,
+)
 _VULGAR_CODES = (0xBC, 0xBD, 0xBE, *range(0x2150, 0x215F))
 VULGAR = {chr(code): unicodedata.normalize("NFKD", chr(code)).replace("⁄", "/") for code in _VULGAR_CODES}
 _ASCII = str.maketrans(
     dict.fromkeys("−–﹣-", "-")
     | {"⁄": "/", "∕": "/", "，": ",", "．": ".", "＃": "#", "％": "%", "＄": "$"}
     | {chr(0xFF10 + digit): str(digit) for digit in range(10)}
-    # 3½ is a mixed number: the blank keeps its parts apart
-    | {char: f" {fraction}" for char, fraction in VULGAR.items()}
+    | VULGAR
 )
+_MIXED_VULGAR = re.compile(f"(?<=[0-9])(?=[{''.join(VULGAR)}])")
 _RAISED_DIGITS = re.compile(r"(?<=[0-9)])[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _LOWERED = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
 
 
 def plain(text: str) -> str:
     """`text` with LaTeX's and Unicode's ways of writing numbers turned into ASCII: `9{,}500` is `9,500`, `3½` is `3 1/2`."""
+    text = _MIXED_VULGAR.sub(" ", text)  # 3½ is a mixed number: the blank keeps its parts apart
     text = _RAISED_DIGITS.sub(lambda match: "^" + match[0].translate(_LOWERED), text).translate(_ASCII)
     if "\\" in text or "{" in text:
         text = text.replace("{,}", ",").replace("\\$", "$").replace("\\%", "%")
