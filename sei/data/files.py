@@ -109,7 +109,7 @@ def _is_document(start: str) -> bool:
     lines = [line for line in re.split(r"[\r\n]+", start[:_CHUNK], maxsplit=2) if line.strip()]
     if start.lstrip().startswith("["):
         return True
-    if len(lines) < 2 or not lines[0].startswith("{") or lines[1].startswith("{"):
+    if len(lines) < 2 or not lines[0].lstrip().startswith("{") or lines[1].startswith("{"):
         return False
     try:
         json.loads(lines[0])

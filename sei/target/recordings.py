@@ -78,13 +78,12 @@ def _harness(row: Row) -> list[Recording]:
 
 
 def _nemo_skills(row: Row) -> list[Recording]:
-    tokens = row.get("num_generated_tokens")
     return [
         Recording(
             formats.question(row),
             _text(row, "generation"),
             _model(row),
-            tokens if isinstance(tokens, int) and tokens >= 0 else None,
+            _tokens(row.get("num_generated_tokens")),
             _truncated(row),
         )
     ]
@@ -106,7 +105,7 @@ def _batch(row: Row) -> list[Recording]:
             _text(row, "custom_id"),
             _content(choice.get("message"), choice.get("text")),
             _model(body),
-            tokens if isinstance(tokens, int) and tokens >= 0 else None,
+            _tokens(tokens),
             _truncated(choice),
         )
         for choice in choices
@@ -160,6 +159,13 @@ def _text(row: Row, name: str) -> str:
         found = "null" if value is None else str(value) if isinstance(value, int | float) else type(value).__name__
         raise Fault(f"field '{name}' must be text, found {found}")
     return value
+
+
+def _tokens(value: Any) -> int | None:
+    """A count of tokens, where it is one: some tools compute with floats."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**31:
+        return None
+    return int(value)
 
 
 def _model(row: Row) -> str:

@@ -58,6 +58,7 @@ SAME: dict[str, tuple[bytes | str, list[str]]] = {
     "an array a line": (lines(end="]\n").replace('{"question"', '[{"question"'), [":1", ":2", ":3"]),
     "a comma behind the last": (f"[{lines(end=',')}]", [":1", ":1", ":1"]),
     "objects over lines": (lines(indent=1), [":1", ":8", ":15"]),
+    "objects over lines, the first moved in": (" " + lines(indent=1), [":1", ":8", ":15"]),
     "gzip": (gzip.compress(lines().encode()), [":1", ":2", ":3"]),
     "gzip in two parts": (gzip.compress(lines(ROWS[:1]).encode()) + gzip.compress(lines(ROWS[1:]).encode()), [":1", ":2", ":3"]),
     "gzipped array in UTF-16": (gzip.compress(ARRAY.encode("utf-16")), [":2", ":9", ":16"]),

@@ -236,10 +236,13 @@ def test_output_of_nemo_skills(tmp_path: Path) -> None:
         row(
             question="Q2?", generation="So we", finish_reason="length", num_generated_tokens=512, predicted_answer=None
         ),
+        row(problem="Q3?", generation="It is.", num_generated_tokens=7.0),
+        row(problem="Q4?", generation="It is.", num_generated_tokens=True),
     ]
     engine = RecordedEngine(write(tmp_path / "output-rs0.jsonl", *rows))
     assert answers(engine, "Q1?") == [Completion("It is 5.", 7, False, "recorded")]
     assert answers(engine, "Q2?") == [Completion("So we", 512, True, "recorded")]
+    assert [answers(engine, question)[0].tokens for question in ("Q3?", "Q4?")] == [7, 2]
     with pytest.raises(UserError, match=":1: field 'generation' must be text, found null"):
         RecordedEngine(write(tmp_path / "b.jsonl", row(problem="Q1?", generation=None)))
 

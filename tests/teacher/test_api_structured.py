@@ -85,7 +85,15 @@ def test_reasoning_without_an_end_is_no_answer() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['[{"step": 2}]', '{"reply": {"step": 2}}', '{"note": 1} {"step": 2}', '{"step": 2,}', '{x} {"step": 2}'],
+    [
+        '{"name": "reply", "arguments": {"step": 2}}',
+        '<tool_call>{"name": "reply", "arguments": "{\\"step\\": 2}"}</tool_call>',
+        '[{"step": 2}]',
+        '{"reply": {"step": 2}}',
+        '{"note": 1} {"step": 2}',
+        '{"step": 2,}',
+        '{x} {"step": 2}',
+    ],
 )
 def test_an_object_in_another_wrapping_is_found(text: str) -> None:
     assert parse(text, Reply).step == 2
@@ -114,10 +122,17 @@ ITEMS = [{"step": 1, "title": "a"}, {"step": 2, "title": 'b [c] {d} "e"'}, {"ste
         '{{"items": [{0}, {1}, {{"step" 9}}, {2}]}}',
         '{{"items": [{0}, {1}, {{"step": oops}}, {2}]}}',
         '<think>{{"items": []}}</think>{{"items": [{0}, {1}, {2}]}}',
+        '{{"title": "reply", "arguments": {{"items": [{0}, {1}, {2}]}}}}',
     ],
 )
 def test_the_whole_items_of_a_list_of_any_shape_are_kept(shape: str) -> None:
     assert parse_list(shape.format(*map(json.dumps, ITEMS)), "items", Reply) == ITEMS
+
+
+def test_a_list_is_found_in_arguments_that_are_text() -> None:
+    arguments = json.dumps({"items": ITEMS})
+    assert parse_list(json.dumps({"title": "reply", "arguments": arguments}), "items", Reply) == ITEMS
+    assert parse_list(json.dumps({"items": json.dumps(ITEMS)}), "items", Reply) == ITEMS
 
 
 @pytest.mark.parametrize(

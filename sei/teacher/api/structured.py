@@ -101,13 +101,13 @@ def _short(text: str) -> str:
 
 
 def _candidates(value: Any) -> Iterator[dict[str, Any]]:
-    """The objects that `value` may mean: itself, the one in a list of one, the one under a name of its own."""
+    """The objects that `value` may mean: itself, the one in a list of one, the one inside, as a tool call's arguments are."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, dict):
         yield value
-        inner = list(value.values())
-        if len(inner) == 1 and isinstance(inner[0], dict):
+        inner = [one for one in map(_arguments, value.values()) if isinstance(one, dict)]
+        if len(inner) == 1:
             yield inner[0]
 
 
@@ -117,15 +117,24 @@ def _items(value: Any, name: str, fields: Any, depth: int = 0) -> list[Any] | No
         return value if all(isinstance(item, dict) for item in value) else None
     if not isinstance(value, dict):
         return None
-    if isinstance(value.get(name), list):
-        return list(value[name])
-    if fields & value.keys():
+    if isinstance(named := _arguments(value.get(name)), list):
+        return list(named)
+    if fields <= value.keys():
         return [value]
-    for inner in value.values() if depth == 0 else ():
+    for inner in map(_arguments, value.values()) if depth == 0 else ():
         found = _items(inner, name, fields, 1) if isinstance(inner, list | dict) else None
         if found and any(isinstance(item, dict) and fields & item.keys() for item in found):
             return found
-    return None
+    return [value] if fields & value.keys() else None
+
+
+def _arguments(value: Any) -> Any:
+    """`value`, or what it holds where it is the text of one JSON object or list, as OpenAI writes a tool call's arguments."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        found = list(itertools.islice(values(value), 2))
+        if len(found) == 1 and found[0].whole:
+            return found[0].value
+    return value
 
 
 def _nothing(broken: bool) -> ParseError:
