@@ -188,18 +188,22 @@ def _readings(answer: str) -> tuple[Fraction | None, ...]:
     """The values that an answer may have: `2 million` is 2,000,000, or 2 if the question counts in millions."""
     amount, _, scale = answer.rpartition(" ")
     if scale in numeric.SCALES:
-        base = numeric.value(amount)
+        base = _amount(amount)
         return () if base is None else (base, base * numeric.SCALES[scale])
     if suffix := _SUFFIX.fullmatch(answer):
-        base = numeric.value(suffix[1])
+        base = _amount(suffix[1])
         return () if base is None else (base * numeric.SUFFIXES[suffix[2]],)
     if part := _AND_PART.fullmatch(answer):
         base = numeric.value(part[1])
         return () if base is None else (base + (-1 if base < 0 else 1) * _PARTS[part[2].lower()],)
+    return (_amount(answer),)
+
+
+def _amount(answer: str) -> Fraction | None:
     if _DECIMAL_COMMA.fullmatch(answer) and numeric.value(answer) is None:
         whole, _, decimals = answer.rpartition(",")
-        return (numeric.value(f"{re.sub('[^-0-9]', '', whole)}.{decimals}"),)
-    return (numeric.value(answer),)
+        return numeric.value(f"{re.sub('[^-0-9]', '', whole)}.{decimals}")
+    return numeric.value(answer)
 
 
 def _same_choice(answer: str, gold: str) -> bool:

@@ -17,6 +17,7 @@ import re
 from sei.grading.find_number import number
 from sei.grading.markers import WINDOW, Found, backwards, boxes, stretch, tag
 
+_FEW = 60  # characters; longer words after "the answer is" are a sentence
 _TAIL = 2000  # characters at the end of an output in which its last formula is looked for
 
 _PHRASE = re.compile(
@@ -58,7 +59,7 @@ def formula(output: str) -> Found | None:
         text = inside.text if inside else _stated(tagged.content)
         if tagged.closed or _MATHEMATICS.search(text):
             return Found(text, True, not tagged.closed)
-    return _boxed(output) or _phrased(output) or _last(output)
+    return _boxed(output) or _phrased(output) or _last(output) or _worded(output)
 
 
 # --- boxes ---------------------------------------------------------------------------------------------------------
@@ -125,6 +126,16 @@ def _phrased(text: str) -> Found | None:
             continue  # a heading, or the solution's first line
         if _MATHEMATICS.search(said) and (answer := _stated(said)):
             return Found(answer, True, place.end == len(text))
+    return None
+
+
+def _worded(text: str) -> Found | None:
+    """The words after the last marker: "The answer is Monday." """
+    for marker in backwards(_PHRASE, text)[:1]:
+        place = stretch(text, marker.end(), len(text), _END)
+        said = text[place.start : place.end].strip(" *_`")
+        if said and len(said) <= _FEW and not place.below:
+            return Found(said, True, place.end == len(text))
     return None
 
 

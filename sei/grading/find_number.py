@@ -27,7 +27,8 @@ _HASHES = re.compile(rf"####(?!\#)[ \t]*+{_LISTED}")
 _LINE = r"^[ \t>*_#|]*(?:A|(?:the[ ])?(?:final[ ])?answer)[*_ \t]*(?::|(?<!A)\|)[*_]*"
 _HEADING = r"^[ \t>*_#]*(?:the[ ])?(?:final[ ])?answer[*_ \t]*\r?$"
 _PHRASE = (
-    r"(?:\banswer(?:(?:[ ](?:to|of|in|for)\b[^.\n]{0,80}?)?[*_\"' ]{0,4}(?:is|are|was|(?:would|must|should|will)[ ]be|=|:)"
+    r"(?:\banswer(?:(?:[ ](?:to|of|in|for)\b[^.\n]{0,80}?)?[*_\"' ]{0,4}"
+    r"(?:(?:is|was)(?P<denied>n['’]t|[ ]not)\b|is|are|was|(?:would|must|should|will)[ ]be|=|:)"
     r"|[*_ ]{0,4}-[ ])|答案(?:[是为為]|[ ]?[：:]))"
 )
 _WEAK = re.compile(rf"(?P<line>{_LINE}|{_HEADING})|(?P<phrase>{_PHRASE})", re.IGNORECASE | re.MULTILINE)
@@ -40,8 +41,8 @@ _IRRATIONAL = (
 _TOKEN = re.compile(
     # what follows a letter is part of a name, but 3 of "5x3" is a factor
     rf"(?<![0-9A-WYZa-wyz_.^])(?<![^0-9][xX])(?<!\A[xX])(?<!\^\{{)(?<!_\{{)(?<!sqrt[{{(])(?<!√)(?P<sign>[-+]?){_CURRENCY}(?P<inner>-?)(?P<number>{NUMBER})(?![0-9])"
-    rf"(?P<tail>[ ](?:{'|'.join(SCALES)})\b|(?-i:[ ]k\b)(?!\s*[=<>])|[ ]and[ ]an?[ ](?:half|quarter)\b"
-    rf"|(?-i:{'|'.join(SUFFIXES)})(?![A-Za-z0-9])"
+    rf"(?P<tail>(?:,[0-9]{{1,2}})?[ ](?:{'|'.join(SCALES)})\b|(?-i:[ ]k\b)(?!\s*[=<>])|[ ]and[ ]an?[ ](?:half|quarter)\b"
+    rf"|(?:,[0-9]{{1,2}})?(?-i:{'|'.join(SUFFIXES)})(?![A-Za-z0-9])"
     rf"|[ ]{{0,2}}(?:(?:\\cdot|\\times|[*·×])[ ]{{0,2}})?{_IRRATIONAL}"
     r"|[ ]?\^(?![ ]?\{?[ ]?(?:\\circ|\\prime))[^\s$]{0,20}|\*\*[0-9]++|\([0-9.]{1,20}\)|[ ]?\\over(?![A-Za-z])"
     r"|(?:[,.][0-9]++|:[0-5][0-9](?![0-9]))++)?",
@@ -51,6 +52,7 @@ _LINK = re.compile(r"[ ]{0,3}(?:[a-z]{1,20}|%)?[ ]{0,3}(?P<operator>[-+*/x×÷=]
 _SENTENCE_END = re.compile(r"\n|[.!?;](?=\s|$)")
 _LINE_END = re.compile(r"\n")
 _DIGIT = re.compile(r"[0-9]")
+_BUT = re.compile(r"[^\n.!?;]{1,80}?\bbut\b")
 _MINUS = re.compile(r"(?:minus|negative)[ ](?=[$€£.0-9])", re.IGNORECASE)
 _ALTERNATIVE = re.compile(r"[ ]{0,3}(?:,|\b(?:to|or|and)\b)[ ]{0,3}(?=[-$€£.0-9])", re.IGNORECASE)
 _NOTHING = re.compile(r"[\s.*_$)}]*(?:\n|\Z)")
@@ -85,8 +87,13 @@ def _marked(text: str) -> Iterator[Found]:
         if found:
             yield found
     for marker in backwards(_WEAK, text):
-        begins = marker["line"] is not None
-        if found := _after(text, marker.end(), begins=begins, ends=_SENTENCE_END):
+        begins, start = marker["line"] is not None, marker.end()
+        if marker["denied"]:  # "not 17 but 18"
+            but = _BUT.match(text, start)
+            if but is None:
+                continue
+            start = but.end()
+        if found := _after(text, start, begins=begins, ends=_SENTENCE_END):
             yield found
 
 
@@ -160,4 +167,4 @@ def _is_choice(text: str, position: int, end: int) -> bool:
 def _text(match: re.Match[str]) -> str:
     sign = "-" if "-" in (match["sign"], match["inner"]) else ""
     tail = match["tail"] or ""
-    return sign + match["number"] + (tail.lower() if tail.strip().lower() in SCALES else tail)
+    return sign + match["number"] + (tail.lower() if tail.split()[-1:] and tail.split()[-1].lower() in SCALES else tail)

@@ -110,7 +110,7 @@ _UNICODE = str.maketrans(
     {
         "π": "\\pi ", "∞": "\\infty ", "≤": "\\leq ", "≥": "\\geq ", "≠": "\\neq ", "±": "\\pm ", "∓": "\\mp ",
         "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "÷": "/", "∪": "\\cup ", "∈": "\\in ", "∅": "\\emptyset ",
-        "°": "^\\circ ", "−": "-", "–": "-", "²": "^2", "³": "^3", "θ": "\\theta ",
+        "°": "^\\circ ", "¢": "\\text{cents} ", "−": "-", "–": "-", "²": "^2", "³": "^3", "θ": "\\theta ",
         "（": "(", "）": ")", "，": ",", "⩽": "\\leq ", "⩾": "\\geq ", "≦": "\\leq ", "≧": "\\geq ", "⇒": "\\implies ",
         "⟹": "\\implies ", "∠": "\\angle ",
     }
@@ -123,7 +123,12 @@ _SUBSTITUTIONS = [
         (r"(?<!\\)\\\$", r" \\text{dollar} "),
         (r"\$|(?<!\\)\\[()\[\]]", " "),
         (r"\\(?:left|right|bigl|bigr|Bigl|Bigr|big|Big|displaystyle|limits|mathstrut)(?![a-zA-Z])\.?", ""),
-        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+        (r"\\(?:[dtcsx]|nice)frac(?![a-zA-Z])", r"\\frac"),
+        (r"\\(?:text)?color\s*\{[a-zA-Z0-9!]{0,20}\}", ""),
+        (r"\\(?:[lL]arge|LARGE|[hH]uge|small|normalsize|bf|it|boldmath|bfseries)(?![a-zA-Z])", ""),
+        (r"\\(?:underline|bold|bm|pmb|ensuremath|uline)(?![a-zA-Z])\s*(?=[{0-9a-zA-Z\\])", ""),
+        (r"\\log_\s*(?:\{\s*e\s*\}|e(?![a-zA-Z]))", r"\\ln "),
+        (r"\\mathbb\s*(?:\{\s*R\s*\}|R(?![a-zA-Z]))|\\(?:R|Reals|reals)(?![a-zA-Z])|ℝ", r"\\Re "),
         (r"(?<=\d),\\!\s*(?=\d{3})", ","),
         (r"(?<=\d)\{,\}(?=\d)(?!\d{3}(?!\d))", "."),  # a decimal comma
         (r"\{,\}|\\text\s*\{,\s*\}", ","),
@@ -173,7 +178,7 @@ _SUBSTITUTIONS = [
         (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
         (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
         (r"(\\frac\s*\{[^{}]*\})\s*([0-9a-zA-Z])", r"\1{\2}"),
-        (r"(\d)\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}", r"\1"),
+        (r"(?<=\d)(?:\s*\^?\s*\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|(?:st|nd|rd|th)\b)", ""),
         (r"\\text\s*\{\s*(?:,\s*)?(and|or)\s*\}", r" \1 "),
         (r"\\cup(?![a-zA-Z])", r"\\cup "),
     )
@@ -241,8 +246,14 @@ _BLOCK = re.compile(
 _ROW_NOTE = re.compile(r"^\s*\[[^\]]*\]|\\(?:tag|label)\s*\{[^{}]*\}|\\(?:nonumber|notag)(?![a-zA-Z])")
 _AMOUNT = re.compile(r"[-+]?\s*[0-9]*\.?[0-9]+(?![a-z]*[A-Z]|(?:st|nd|rd|th)\b)")  # "5", "5 apples", but not "3rd"
 _LABEL = re.compile(  # "\text{Total: } 5", "\text{about } 5"
-    r"\\text\s*\{(?:[^{}0-9]*(?:\}\s*:|(?::|\bis|\bare)\s*\})|\s*(?:approximately|approx\.?|about|around|roughly|exactly)\s*\})(?=.)"
+    r"(?:\\text\s*\{[^{}0-9]{1,60}\}\s*[a-zA-Z]\s*)?\\text\s*\{(?:[^{}0-9]*(?:\}\s*:|(?::|\bis|\bare)\s*\})|\s*(?:approximately|approx\.?|about|around|roughly|exactly)\s*\})(?=.)"
 )
+_ANSWER = re.compile(r"(?:the )?(?:final )?ans(?:wer)?(?: is|\s*:)\s*(?=.)", re.IGNORECASE)
+_SAYS = re.compile(
+    r"(?:the|it|this|there)\b.{0,200}\b(?:is|are|equals) ([^\s:]+?)\.?", re.IGNORECASE
+)  # "The function is even."
+_NAMES = re.compile(r"\w{1,20}(?:(?:\s*,\s*(?:and |or )?| (?:and|or) )\w{1,20})+")
+_ALL_REALS = {"\\Re", "all real numbers", "all reals", "any real number", "all real x"}
 _POINT = re.compile(r"[A-Z]'?\s*(?=\()")  # the name of a point: P(3, 4)
 _LABELLED = re.compile(r"\\text\s*\{\s*(?:\(([A-J])\)|([A-J])[).:])\s*([^{}]*)\}|\(([A-J])\)(?=\s)")
 _MATRIX = re.compile(r"\\begin\s*\{([pbBv]?matrix|array)\}(?:\s*\{[lcr|]*\})?(.*)\\end\s*\{\1\}", re.DOTALL)
@@ -276,7 +287,7 @@ def parse(latex: str, depth: int = 0) -> Node:
         return parse(_rows(block[3], system=block[1] == "cases"), depth + 1)
     if "\\implies" in text:  # "2x = 10 \implies x = 5"
         text = next((part.strip() for part in reversed(split_top(text, ["\\implies"])[0]) if part.strip()), text)
-    if label := _LABEL.match(text):
+    if label := _LABEL.match(text) or _ANSWER.match(text):
         text = text[label.end() :].strip() or text
     if (labelled := _LABELLED.match(text)) and (rest := (labelled[3] or "") + text[labelled.end() :].strip()):
         return Labelled(labelled[1] or labelled[2] or labelled[4], parse(rest, depth + 1))
@@ -285,10 +296,17 @@ def parse(latex: str, depth: int = 0) -> Node:
         return Items((), True)
     if "\\text" in text and _CHOICE.fullmatch(plain):
         return Text(plain.strip("() "))
+    if plain in _ALL_REALS:
+        return _interval("-\\infty", "<", "<", "\\infty", depth)
     if re.fullmatch(r"\\text\s*\{[^{}]*\}", text) or _WORD.fullmatch(text):
-        return parse(plain, depth + 1) if _AMOUNT.match(plain) or "=" in plain else Text(words(plain))
+        if says := _SAYS.fullmatch(plain):
+            return parse(f"\\text{{{says[1]}}}", depth + 1)
+        structured = _AMOUNT.match(plain) or "=" in plain or _NAMES.fullmatch(plain)
+        return parse(plain, depth + 1) if structured else Text(words(plain))
     if matrix := _MATRIX.fullmatch(text):
         rows = [split_top(row, ["&"])[0] for row in re.split(r"\\\\", matrix[2]) if row.strip()]
+        if matrix[1] == "array" and [len(row) for row in rows] == [1]:
+            return parse(rows[0][0], depth + 1)
         if matrix[1] != "vmatrix":
             return Matrix(tuple(tuple(parse(cell, depth + 1) for cell in row) for row in rows))
     if member := _MEMBER.fullmatch(text):
@@ -301,8 +319,9 @@ def parse(latex: str, depth: int = 0) -> Node:
         separated = _regrouped(separated)  # "26 \\cdot 2250 = 58,500"
         sides = split_top(separated[0], list(_OPERATORS))[0] if len(separated) == 1 else sides
     if len(separated) > 1:
-        node = _list([piece for piece in separated if piece.strip()], depth)
-        return _overlap(node) if isinstance(node, Union) and not re.search(r"\sor\s", text) else node
+        either = re.search(r"\sor\s", text) is not None  # 3/4 or 0.75: one value
+        node = _list([piece for piece in separated if piece.strip()], depth, is_set=either)
+        return _overlap(node) if isinstance(node, Union) and not either else node
     if set(signs) == {"="}:
         return _relation([side.strip() for side in sides], ["="] * len(signs), depth)
     if (parts := split_top(text, ["\\cup"])[0]) and len(parts) > 1:
@@ -436,6 +455,10 @@ def _relation(sides: list[str], operators: list[str], depth: int) -> Node:
             return _interval("-\\infty", "<", operators[0], sides[1], depth)
         if len(sides) == 2 and _VARIABLE.fullmatch(sides[1]) and _constant(sides[0]):
             return _interval(sides[0], operators[0], "<", "\\infty", depth)
+    if operators == ["!="] and _VARIABLE.fullmatch(sides[0]) and _constant(sides[1]):
+        return Union(
+            (_interval("-\\infty", "<", "<", sides[1], depth), _interval(sides[1], "<", "<", "\\infty", depth))
+        )
     if len(sides) == 2:
         return Relation(sides[0], operators[0], sides[1], depth=depth)
     return Scalar("".join(part for pair in zip(sides, [*operators, ""], strict=True) for part in pair))

@@ -49,7 +49,9 @@ _RATIO = re.compile(rf"({_DECIMAL})(?:[ ]?/[ ]?({_DECIMAL}))?")
 _POWER = re.compile(rf"({_DECIMAL})(?P<raised>{_RAISED})")
 _SCIENTIFIC = re.compile(rf"({_DECIMAL})(?:{_TIMES}10(?P<raised>{_RAISED})|(?P<e>{_E}))")
 _NOT_DIGITS = re.compile(rf"{_APART}|[ ]")
-_LATEX_SIMPLE = re.compile(r"\\[dtc]?frac\s*(?:\{\s*([0-9.,]+)\s*\}|([0-9]))\s*(?:\{\s*([0-9.,]+)\s*\}|([0-9]))")
+_LATEX_SIMPLE = re.compile(
+    r"\\(?:[dtcsx]|nice)?frac\s*(?:\{\s*([0-9.,]+)\s*\}|([0-9]))\s*(?:\{\s*([0-9.,]+)\s*\}|([0-9]))"
+)
 _SPACING = re.compile(
     r"\{\\[,;: ]\}|\\[!,;: ]|\\(?:q?quad|thinspace)\b[ ]?|~"
     r"|&(?:nbsp|thinsp|#160|#8201|#8239|#xa0|#x202f);|[\u00a0\u2000-\u200a\u202f\u205f\u3000]",
