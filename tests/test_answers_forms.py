@@ -244,6 +244,13 @@ ROWS: dict[str, list[tuple[answers.Style, str, str, str]]] = {
         ("choice", "(C) garage", "Garage.", C),
         ("choice", "(C) garage", "house", "no_answer"),
         ("choice", "(C) garage", "Options C and B can be ruled out. Therefore A.", W),
+        ("choice", "(C) garage", "The answer is (C). Do not choose A.", C),
+        ("choice", "(C) garage", "The answer is C.\n\nOption A: wrong.\nOption B: wrong.", C),
+        ("choice", "(C) garage", "Option A is bad. Option C is good.", C),
+        ("choice", "(C) garage", "A or C? So A. Wait, C.", C),
+        ("choice", "(C) garage", "c. garage", C),
+        ("choice", "(C) garage", "Answer: c) garage", C),
+        ("choice", "(C) garage", "b. garage", W),
     ],
     "numbers that go on": [
         ("gsm8k", "20000", "#### 20k", C),
@@ -320,6 +327,9 @@ ROWS: dict[str, list[tuple[answers.Style, str, str, str]]] = {
         ("gsm8k", "18", "The answer is not 17 but 18.", C),
         ("gsm8k", "17", "The answer is not 17 but 18.", W),
         ("gsm8k", "17", "The answer isn't 17. It is 18.", W),
+        ("gsm8k", "-5", "The answer is negative 5.", C),
+        ("gsm8k", "5", "The answer is minus 5.", W),
+        ("math", "12", "\\boxed{1 2}", W),
     ],
     "thousands set apart": [
         ("gsm8k", "20000", "The answer is 20'000", C),

@@ -304,11 +304,14 @@ def _terminates(value: Fraction) -> bool:
     return rest == 1
 
 
+_BLANK = re.compile(r"(?<![0-9]) +| +(?![0-9])")  # blanks, but for those between digits: 1 2 is not 12
+
+
 class Quick:
     """Compares scalars by spelling and exact numbers: decides most answers without symbols, and returns None for the rest."""
 
     def scalars(self, gold: str, answer: str) -> bool | None:
-        left, right = gold.replace(" ", ""), answer.replace(" ", "")
+        left, right = _BLANK.sub("", gold), _BLANK.sub("", answer)
         if left == right:
             return bool(left)
         if not right or not left:

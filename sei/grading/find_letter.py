@@ -20,7 +20,8 @@ _OPEN = r"[\s*_`(\[{$\\\"']{0,12}(?:\\?(?:text|mathrm|mathbf)(?:bf|rm)?[ ]?\{[\s
 _AFTER_WORD = r"(?=[ ]+(?:because|since|as|for|and|or|nor|but|due|with|which|is)\b|(?![ ]+[a-z]{2,})(?!['’]))"
 _LETTER = (
     rf"{_OPEN}(?:(?P<upper>[B-HJ])(?![A-Za-z'’])|(?P<word>[AI])(?![A-Za-z]){_AFTER_WORD}"
-    r"|(?<=[(\[{])(?P<small>[a-j])(?=[)\]}])|(?P<alone>[a-j])(?=[)*_`\"'}$\]]{0,4}[.,;:!]?[)*_`\"'}$\]]{0,4}[ \t]*(?:\n|\Z)))"
+    r"|(?<=[(\[{])(?P<small>[a-j])(?=[)\]}])|(?P<label>[a-j])(?=\)[ ])"
+    r"|(?P<alone>[a-j])(?=[)*_`\"'}$\]]{0,4}[.,;:!]?[)*_`\"'}$\]]{0,4}[ \t]*(?:\n|\Z)))"
 )
 _CHOSEN = re.compile(_LETTER)
 _PHRASE = re.compile(
@@ -48,7 +49,7 @@ _DOUBT = re.compile(
 )
 _SAID = (
     r"\b(?i:(?:it|that|this|which|answer|choice|option)(?:['’]s|[ ](?:is|was|has to be))|(?:must|should|would|will|has to)[ ]be"
-    r"|(?<!to[ ])(?:choose|chose|pick|select|say|go|going)(?:[ ]with)?|make[ ](?:it|that)|mean|meant)"
+    r"|(?<!to[ ])(?<!not[ ])(?<!t[ ])(?:choose|chose|pick|select|say|go|going)(?:[ ]with)?|make[ ](?:it|that)|mean|meant)"
 )
 _TURN = r"\b(?i:rather|but|instead|no|wait|actually|sorry|correction|so|then|therefore|hence|thus|to)|[.:,;!?—–-]|\n"
 _ENDS = (
@@ -63,12 +64,14 @@ _CLAIM = re.compile(rf"(?:{_SAID}|{_TURN}){_THE}{_LETTER}{_ENDS}")
 _VERDICT = re.compile(rf"(?:{_SAID}|\b(?i:so|therefore|thus|hence)\b){_THE}{_LETTER}{_ENDS}")
 # "option A is a distractor": an option that is only spoken of
 _MENTION = re.compile(
-    r"[)\]*_ ]*(?:is|was|are|has|does|would|could|can|cannot)\b(?![ ](?:clearly |the |an? )*(?:correct|right|best|answer))"
+    r"[)\]*_ ]*(?:is|was|are|has|does|would|could|can|cannot)\b"
+    r"(?![ ](?:clearly |the |an? )*(?:correct|right|best|better|good|true|answer))"
 )
 _ENCLOSED = re.compile(r"\(([A-J])\)")
 _NAMED = re.compile(r"\(([A-J])\)(?![ ](?:is|was|are|has|does|would|could|can|cannot)\b)")
 _ALONE = re.compile(r"^[ \t*_(\[]{0,8}([A-J])(?:[\]).:*_\s]|$)(?![a-z])", re.MULTILINE)
-_SMALL_ALONE = re.compile(r"[\s*_(\[]{0,8}([a-j])[\])*_.\s]{0,8}")
+# "b", "(b) garage": alone, or with its option and nothing else
+_SMALL_ALONE = re.compile(r"[\s*_(\[]{0,8}([a-j])(?:[\])*_.\s]{0,8}|[*_]{0,2}[).][*_]{0,2}[ ][^\n]{1,80}\n?)")
 
 
 def letter(output: str) -> Found | None:
@@ -97,17 +100,17 @@ def _enclosed(content: str) -> Found | None:
 
 def _name(match: re.Match[str]) -> str:
     groups = match.groupdict()
-    return next(filter(None, (groups.get(name) for name in ("upper", "word", "small", "alone")))).upper()
+    return next(filter(None, (groups.get(name) for name in ("upper", "word", "small", "label", "alone")))).upper()
 
 
 def _spoken(output: str) -> Found | None:
     """What follows the last marker: a letter, several letters, or the words of an option."""
     words: Found | None = None
-    for marker in backwards(_PHRASE, output):
+    for marker in sorted(backwards(_PHRASE, output), key=_is_bare):
         limit = min(len(output), marker.end() + WINDOW)
         chosen = _CHOSEN.match(output, marker.end(), limit)
         denied = marker["denied"] or marker["denied_too"]
-        if chosen and marker[0].strip().lower() in ("option", "choice") and _MENTION.match(output, chosen.end()):
+        if chosen and _is_bare(marker) and _MENTION.match(output, chosen.end()):
             continue
         if chosen:
             later = _taken_back(output, chosen.end(), denied=bool(denied))
@@ -125,6 +128,11 @@ def _spoken(output: str) -> Found | None:
     for right in backwards(_IS_RIGHT, output):
         return Found(right["upper"], True, False)
     return words
+
+
+def _is_bare(marker: re.Match[str]) -> bool:
+    """Whether a marker only names an option, without a verb: what is called the answer comes first, wherever it stands."""
+    return marker[0].strip(" *_").lower() in ("option", "choice")
 
 
 def _stated(output: str, chosen: re.Match[str]) -> Found:
@@ -145,7 +153,8 @@ def _taken_back(output: str, start: int, *, denied: bool = False) -> Found | Non
 def _fallback(output: str, spoken: Found | None) -> Found | None:
     """Without any marker: "so it must be C", the last letter in brackets, or one that stands alone in a short output."""
     if spoken is None and (said := list(_VERDICT.finditer(output))):
-        return Found(_name(said[-1]), False, said[-1].end() == len(output))
+        later = _taken_back(output, said[-1].end())
+        return later or Found(_name(said[-1]), False, said[-1].end() == len(output))
     for pattern in (_ENCLOSED, _ALONE):
         letters = list(pattern.finditer(output))
         if letters and (pattern is _ENCLOSED or len(output.strip()) < 200):

@@ -133,7 +133,7 @@ def _first(text: str, start: int, end: int, *, here: bool) -> tuple[str, int] | 
     Of equations it is the last side that is one number: 12 of `3 * 4 = 12`, and of `12 = 3 * 4`. Where there is none
     (`3 * 4`, `10-12`), or where there are two to choose from (`5 or 6`), it is the whole of it, which has no value.
     """
-    minus = _MINUS.match(text, start, end) if here else None
+    minus = _MINUS.match(text, start, end)
     start = minus.end() if minus else start
     found = _TOKEN.match(text, start, end) if here else _TOKEN.search(text, start, end)
     if not found:
