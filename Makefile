@@ -11,7 +11,7 @@ help: ## list these targets
 install: ## install the package from this checkout, with what tests and linters need
 	pip install -c constraints.txt -e ".[test]"
 
-test: ## all but the slow tests: a quarter of an hour or so on two cores
+test: ## all but the slow tests: about ten minutes on two cores
 	pytest -n 2
 
 test-slow: ## the slow ones: weights from scratch, fuzzing, a killed client, a real vLLM server and engine, parity with TRL
