@@ -99,7 +99,7 @@ def sections(runs: Runs) -> dict[str, list[Any]]:
             groupby_rangefunc="stderr",
         )
 
-    columns = [wr.Config(name) for name in _CHOSEN_BY]
+    columns: list[Any] = [wr.Config(name) for name in _CHOSEN_BY]
     columns += [
         wr.SummaryMetric(name) for name in ("tokens_trained", "seconds/total", "usd/used", "validation/accuracy")
     ]
@@ -137,7 +137,7 @@ def view(entity: str, project: str, runs: Runs, group: str | None) -> Any:
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces import expr
 
-    pinned = [runs.baseline] if runs.baseline else []
+    pinned: list[Any] = [runs.baseline] if runs.baseline else []
     return ws.Workspace(
         entity=entity,
         project=project,
