@@ -43,6 +43,14 @@ class Verdict(StrEnum):
     UNGRADABLE = "ungradable"  # the gold answer itself cannot be read
 
 
+def change(before: str, after: str | None) -> str:
+    """What training changed about one item, in words, given its verdicts; `after` is None where nothing was trained."""
+    if after is None:
+        return "not trained"
+    right = (before == Verdict.CORRECT, after == Verdict.CORRECT)
+    return {(False, True): "fixed", (True, False): "broken", (True, True): "still right"}.get(right, "still wrong")
+
+
 @dataclass(frozen=True)
 class Record:
     """Base of all records: an id, and conversion to and from plain JSON values."""

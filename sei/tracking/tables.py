@@ -25,7 +25,7 @@ from sei.records import (
     Record,
     Synthetic,
     Trace,
-    Verdict,
+    change,
 )
 from sei.results import Results
 from sei.steps import split_steps
@@ -78,20 +78,13 @@ def _items(results: Results, tests: Mapping[str, Sequence[Problem]], names: Mapp
             rows.append(
                 [
                     *(name, before.problem_id, before.family, before.level, problem and problem.question, before.gold),
-                    _change(before, after),
+                    change(before.verdict, after.verdict if after else None),
                     *(side and str(side.verdict) for side in sides),
                     *(side and side.output for side in sides),
                     *(side and names.get(side.error_type, "") for side in sides),
                 ]
             )
     return Table((*about, *sides_of), rows)
-
-
-def _change(before: Outcome, after: Outcome | None) -> str:
-    if after is None:
-        return "not trained"
-    right = (before.verdict is Verdict.CORRECT, after.verdict is Verdict.CORRECT)
-    return {(False, True): "fixed", (True, False): "broken", (True, True): "still right"}.get(right, "still wrong")
 
 
 def _mistakes(artifacts: Sequence[Artifact[Any]], names: Mapping[str, str], style: Style) -> Table:

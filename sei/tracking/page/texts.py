@@ -17,7 +17,7 @@ from typing import Any
 
 from sei.answers import Style
 from sei.reading import read
-from sei.records import Verdict, content_id
+from sei.records import Verdict, change, content_id
 from sei.stages.correct import correct
 from sei.stages.diagnose import diagnose
 from sei.stages.finetune import finetune, prefer
@@ -139,7 +139,7 @@ def items(run: RunFolder, numbers: Mapping[str, int]) -> list[Json]:
         }
         if later:
             own["after"] = _answer(later, "after", numbers, said)
-        own["change"] = _change(own["before"], own.get("after"))
+        own["change"] = change(own["before"]["verdict"], own["after"]["verdict"] if "after" in own else None)
         found.append(own)
     return found
 
@@ -152,13 +152,6 @@ def _answer(
     if about and row["verdict"] == Verdict.WRONG:
         own |= {"diagnosis": about["explanation"], "keyphrases": about["keyphrases"]}
     return own
-
-
-def _change(before: Json, after: Json | None) -> str:
-    if after is None:
-        return "not trained"
-    was, now = (side["verdict"] == Verdict.CORRECT for side in (before, after))
-    return {(False, True): "fixed", (True, False): "broken", (True, True): "still right"}.get((was, now), "still wrong")
 
 
 def _test_diagnoses(run: RunFolder) -> dict[tuple[str, str, str], Json]:
