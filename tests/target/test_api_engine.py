@@ -32,7 +32,7 @@ def engine(folder: Path, server: Running, **more: Any) -> ApiEngine:
         "model": "m",
         "base_urls": (server.url,),
         "timeout_s": 2.0,
-        "patience_s": 3.0,
+        "patience_s": 60.0,
         "max_attempts": 2,
     } | more
     return ApiEngine(ApiSettings(**options), store=folder / "store.sqlite", run_folder=folder / "run")
