@@ -97,13 +97,24 @@ class Evaluation:
             if (
                 name == data.name and name not in known
             ):  # what the papers' evaluation sets name where you chose other data
-                yield (
-                    f"eval.sets names {name}, but the test sets of data={name} are called {', '.join(data.test_sets)}: add "
-                    "eval=default, which takes them as they are, or choose other data"
-                )
+                if data.test_sets:
+                    yield (
+                        f"eval.sets names {name}, but the test sets of data={name} are called {', '.join(data.test_sets)}: "
+                        "add eval=default, which takes them as they are, or choose other data"
+                    )
+                else:
+                    yield (
+                        f"eval.sets names {name}, which has no test problems (data.test=0): name the sets you want, such as "
+                        "eval.sets.in_domain=[gsm8k], or hold problems out (data.test=200)"
+                    )
             elif name not in known:
                 nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
                 yield f"eval: no problem set '{name}'. Known: {', '.join(known)}. Nearest: {nearest}"
+        if not named and not data.test_sets:
+            yield (
+                f"data={data.name} has no test problems (data.test=0), and eval.sets names none: give some, such as "
+                "eval.sets.in_domain=[gsm8k], or hold problems out (data.test=200)"
+            )
         if data.name in self.paths:
             yield f"eval.paths.{data.name}: this set is read with the training problems; give data.path=FOLDER instead"
         for name, path in self.paths.items():

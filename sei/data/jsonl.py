@@ -10,6 +10,7 @@ Example::
     Jsonl(path="MetaMathQA-395K.json", question="query", answer="response")           # "... The answer is: 18"
     Jsonl(path="sharegpt.json", question="conversations.0.value", answer="conversations.1.value")
     Jsonl(path="alpaca.json", question=("instruction", "input"), answer="output")
+    Jsonl(path="llama3_SEI_OSL.json", family="cluster", bad_rows="reject", test=0)    # what SEI's authors trained on
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from sei import answers
 from sei.data.base import OverlapLimits
@@ -27,7 +28,7 @@ from sei.data.rows import as_text, at, optional, to_problems
 from sei.data.sources import SOURCES, is_worked
 from sei.data.splits import Splits, hold_out
 from sei.errors import UserError
-from sei.records import Problem, Verdict
+from sei.records import Problem, Rejected, Verdict
 from sei.steps import split_steps
 from sei.values import Count, Whole
 
@@ -58,14 +59,15 @@ class Jsonl:
     name: str = "jsonl"  # what runs, tables and records call the data
     train: Count | None = None  # the first so many of what is not held out, null: all
     validation: Whole = 100
-    test: Count | None = None  # null: all of test_path, or HELD_OUT of path
+    test: Whole | None = None  # null: all of test_path, or HELD_OUT of path; 0: no test problems
+    bad_rows: Literal["stop", "reject"] = "stop"  # reject: rows of `path` that are no problems are listed and left out
     seed: int = 0
     overlap: OverlapLimits = field(default_factory=OverlapLimits)
 
     @property
     def test_sets(self) -> tuple[str, ...]:
-        """One, with the name of the data."""
-        return (self.name,)
+        """One, with the name of the data, or none."""
+        return () if self.test == 0 else (self.name,)
 
     @property
     def worked(self) -> bool:
@@ -108,8 +110,9 @@ class Jsonl:
 
         The test problems depend on nothing but the file, `test` and `seed`, so that they stay when other sizes change.
         """
-        problems = self._problems(self.path, "train")
-        size = 0 if self.test_path else self.test or HELD_OUT
+        unread: list[Rejected] = []
+        problems = self._problems(self.path, "train", unread if self.bad_rows == "reject" else None)
+        size = 0 if self.test_path else HELD_OUT if self.test is None else self.test
         if self.validation + size >= len(problems):
             held = f"data.validation={self.validation}" + (f" and data.test={size}" if size else "")
             fewer = {"validation": len(problems) // 10, "test": max(1, len(problems) // 5)}
@@ -118,24 +121,27 @@ class Jsonl:
                 f"data.path={self.path}: {len(problems)} problems, and {held} are to be held out of them: none is left to "
                 f"train on. Give more problems or hold out fewer, such as {remedy}."
             )
-        if self.test_path:
+        if self.test_path and self.test_sets:
             test = self._problems(self.test_path, "test")[: self.test]
         else:
             problems, test = hold_out(problems, size, self.seed, "test")
         train, validation = hold_out(problems, self.validation, self.seed, "validation")
-        return Splits(train[: self.train], validation, {self.name: test})
+        return Splits(train[: self.train], validation, dict.fromkeys(self.test_sets, test), tuple(unread))
 
-    def _problems(self, path: str, split: str) -> list[Problem]:
+    def _problems(self, path: str, split: str, unread: list[Rejected] | None = None) -> list[Problem]:
         problems = to_problems(
             rows(Path(path)),
             self._read,
             name=self.name,
             split=split,
             style=self.style,
-            remedy="Mend or remove them, or name other fields (data.question, data.answer, data.solution)",
+            unread=unread,
+            remedy="Mend or remove them, name other fields (data.question, data.answer, data.solution), or set "
+            "data.bad_rows=reject to leave them out",
         )
         if not problems:
-            raise UserError(f"data={self.name}: {path} holds no problems. {WANTED}.")
+            first = f" All {len(unread)} rows are bad, the first: {unread[0].detail}." if unread else ""
+            raise UserError(f"data={self.name}: {path} holds no problems.{first} {WANTED}.")
         return problems
 
     def _read(self, row: Row) -> dict[str, Any]:

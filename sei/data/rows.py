@@ -12,6 +12,7 @@ Example::
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -21,7 +22,7 @@ from typing import Any
 from sei import answers
 from sei.data.files import MAX_FAULTS, Fault, Row
 from sei.errors import UserError
-from sei.records import Problem
+from sei.records import Problem, Rejected
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +44,13 @@ def to_problems(
     split: str,
     style: answers.Style,
     strict: bool = True,
+    unread: list[Rejected] | None = None,
     remedy: str = "Mend or remove them",
 ) -> list[Problem]:
     """The problems of located rows ("path:line", row). `strict`: equal problems are a fault, else the first one stays.
 
-    Raises UserError with the first faults and the `remedy`.
+    Where a list `unread` is given, bad rows go there, with what is wrong with each. Otherwise this raises UserError with
+    the first faults and the `remedy`.
     """
     problems: list[Problem] = []
     seen: dict[str, str] = {}
@@ -68,6 +71,9 @@ def to_problems(
         except Skip:
             skipped += 1
         except (Fault, RecursionError) as fault:
+            if unread is not None:
+                unread.append(Rejected.make(where, "bad_row", located(where, fault), raw=_shown(row)))
+                continue
             faults.append(located(where, fault))
             if len(faults) == MAX_FAULTS:
                 break
@@ -85,6 +91,14 @@ def located(where: str, fault: Fault | RecursionError) -> str:
     """A fault with its place; short, whatever a row holds."""
     message = str(fault) if isinstance(fault, Fault) else "a field is nested too deep to be shown"
     return f"{where}: {message if len(message) <= MESSAGE else message[:MESSAGE] + '...'}"
+
+
+def _shown(row: Row | Fault) -> str:
+    """A row as text, for whoever reads what was not used."""
+    try:
+        return "" if isinstance(row, Fault) else json.dumps(row, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        return ""
 
 
 def bad_rows(what: str, faults: Sequence[str], remedy: str) -> UserError:

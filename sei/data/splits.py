@@ -15,7 +15,7 @@ import dataclasses
 import random
 from dataclasses import dataclass
 
-from sei.records import Problem
+from sei.records import Problem, Rejected
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Splits:
     train: list[Problem]
     validation: list[Problem]
     tests: dict[str, list[Problem]]  # by the test set's name, in the order of reports
+    unread: tuple[Rejected, ...] = ()  # rows of the training file that are no problems, where the user lets them go
 
 
 def hold_out(problems: list[Problem], count: int, seed: int, split: str) -> tuple[list[Problem], list[Problem]]:

@@ -30,13 +30,15 @@ def separate(
     *,
     rouge: float | None,
     ngram: int | None,
+    unread: Sequence[Rejected] = (),
 ) -> Output[Problem]:
     """The training problems that overlap with no problem of `held_out` (set name -> problems).
 
     `rouge` is the ROUGE-L F in (0, 1] from which on two questions count as the same, `ngram` how many words in a row
     they may not share; None leaves that comparison out, the exact one is always made. An overlapping problem is rejected
     under its strongest match, `exact` before `rouge` before `ngram`, then by score; the detail is "set, problem id,
-    score", the raw text its question. Numbers: `overlap`, per set and method how many training problems were found there
+    score", the raw text its question. `unread` are rows of the training file that were no problems; they are rejected as
+    they come. Numbers: `overlap`, per set and method how many training problems were found there
     (each counts once a set, under its strongest method there), and `checksums` of what was compared.
     """
     used: tuple[tuple[Method, object], ...] = (("exact", True), ("rouge", rouge), ("ngram", ngram))
@@ -54,14 +56,14 @@ def separate(
             detail = f"{name}, {identities[overlap.reference]}, {overlap.score:.4f}"
             if index not in strongest or _strength(method, overlap) > _strength(*strongest[index][:2]):
                 strongest[index] = (method, overlap, detail)
-    rejected = [
+    rejected = [*unread] + [
         Rejected.make(train[index].id, method, detail, raw=questions[index])
         for index, (method, _, detail) in sorted(strongest.items())
     ]
     checksums = {name: content_checksum(problems) for name, problems in {"train": train, **held_out}.items()}
     return Output(
         [problem for index, problem in enumerate(train) if index not in strongest],
-        received=len(train),
+        received=len(train) + len(unread),
         rejected=rejected,
         numbers={"overlap": counts, "checksums": checksums},
     )

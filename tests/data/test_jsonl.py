@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from sei import answers
+from sei.config import Evaluation
 from sei.data.files import MAX_FAULTS
 from sei.data.jsonl import HELD_OUT, Jsonl
 from sei.data.sources import difficulty, is_worked
 from sei.data.splits import Splits
 from sei.errors import UserError
 from sei.records import Problem, Verdict
+from sei.stages.separate import separate
 
 CONF = Path(__file__).parents[2] / "conf/data/jsonl.yaml"
 
@@ -180,7 +183,7 @@ def test_bad_rows_are_named(tmp_path: Path, row: Any, fields: dict[str, Any], me
     good = {"question": "one", "answer": "B" if fields.get("style") == "choice" else "1"}
     path = write(tmp_path / "own.jsonl", good, row)
     with pytest.raises(
-        UserError, match=r"data=jsonl: \d bad rows\. .* or name other fields \(data\.question"
+        UserError, match=r"data=jsonl: \d bad rows\. .* name other fields \(data\.question"
     ) as caught:
         Jsonl(path=path, **fields).load()
     assert caught.match(message)
@@ -362,3 +365,44 @@ def test_a_file_of_bad_rows_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = write(tmp_path / "own.jsonl", *[{"wrong": "field"}] * (MAX_FAULTS + 5))
     with pytest.raises(UserError, match=rf"data=jsonl: {MAX_FAULTS} bad rows or more\."):
         Jsonl(path=path).load()
+
+
+PUBLISHED = [  # the forms of a training set that its authors made with a model and never graded
+    {"cluster": "units", "question": "A diameter is 30 cm. The radius?", "solution": "30 / 2 = 15 cm. #### 15"},
+    {"cluster": "units", "question": "90 parts an hour, in 3 hours?", "solution": "90 * 3 = <<90*3=270>>270.\n#### 270"},
+    {"cluster": "units", "question": "Is a triangle of 7, 10 and 5 right?", "solution": "74 is not 100.\n#### False"},
+    {"cluster": "logic", "question": "A ladder of 13 feet?", "solution": "x^2 = 144, so x = 12 feet."},
+    {"cluster": "logic", "question": "The rest of 180 kg?", "solution": "180 - 60 = #### num\n120"},
+    {"cluster": "logic", "question": "", "solution": "Nothing.\n#### 0"},
+    "{broken",
+]
+
+
+def test_rows_that_are_no_problems_may_be_left_out_and_are_listed(tmp_path: Path) -> None:
+    data = Jsonl(path=write(tmp_path / "set.json", *PUBLISHED), family="cluster", validation=0, test=0)
+    with pytest.raises(UserError, match=r"5 bad rows\. .* or set data\.bad_rows=reject to leave them out"):
+        data.load()
+    splits = dataclasses.replace(data, bad_rows="reject").load()
+    assert [(one.answer, one.family) for one in splits.train] == [("15", "units"), ("270", "units")]
+    assert splits.tests == {}
+    assert [one.source_id.rpartition(":")[2] for one in splits.unread] == ["3", "4", "5", "6", "7"]
+    assert "the solution has no '#### answer'" in splits.unread[1].detail
+    assert json.loads(splits.unread[1].raw) == PUBLISHED[3]
+
+    done = separate.function(splits.train, {}, rouge=None, ngram=None, unread=splits.unread)
+    assert (done.received, done.accepted, len(done.rejected)) == (7, 2, 5)
+
+
+def test_a_file_in_which_no_row_is_a_problem_is_refused_whatever_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "none.jsonl", *PUBLISHED[3:5])
+    with pytest.raises(UserError, match=r"holds no problems\. All 2 rows are bad, the first: .*:1: the solution has no"):
+        Jsonl(path=path, bad_rows="reject").load()
+
+
+def test_data_without_test_problems_needs_other_sets(tmp_path: Path) -> None:
+    data = Jsonl(path=write(tmp_path / "set.json", *PUBLISHED), test=0)
+    (none,) = Evaluation().set_complaints(data)
+    assert "eval.sets names none: give some" in none
+    (own,) = Evaluation(sets={"in_domain": ["jsonl", "gsm8k"]}).set_complaints(data)
+    assert "jsonl, which has no test problems (data.test=0)" in own
+    assert list(Evaluation(sets={"in_domain": ["gsm8k"]}).set_complaints(data)) == []
