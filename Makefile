@@ -26,7 +26,7 @@ format: ## format the code and apply the linter's safe fixes
 	ruff check --fix .
 	ruff format .
 
-bench: ## speed beside what you would use instead (DATA=FOLDER; training also needs: pip install -e ".[trl]")
+bench: ## speed beside what you would use instead (DATA=FOLDER)
 	python benchmarks/grading.py --data $(DATA)
 	python benchmarks/outside_text.py
 	python benchmarks/precision.py

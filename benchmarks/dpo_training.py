@@ -1,7 +1,7 @@
 """DPO of the embedded target: `sei.training` beside TRL's DPOTrainer, on the CPU.
 
 Usage: `python benchmarks/dpo_training.py [--pairs 256] [--batch 16] [--repeats 7] [--precision fp32] [--threads 2]`.
-Needs TRL: `pip install -c constraints.txt -e ".[test,trl]"`. Prints ratios, asserts nothing.
+Needs TRL: `pip install -c constraints.txt -e ".[test]"`. Prints ratios, asserts nothing.
 
 Same model, adapter to start from, pairs, pairs per optimizer step, epochs, and number of threads. Pairs are like
 SuperCorrect's: after a problem and its steps before the first wrong one, the right cause and correction against wrong ones.

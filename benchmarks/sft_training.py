@@ -1,7 +1,7 @@
 """Supervised fine-tuning of the embedded target: `sei.training` beside TRL's SFTTrainer, on the CPU.
 
 Usage: `python benchmarks/sft_training.py [--examples 512] [--batch 16] [--repeats 7] [--precision fp32] [--threads 2]`.
-Needs TRL: `pip install -c constraints.txt -e ".[test,trl]"`. Prints ratios, asserts nothing.
+Needs TRL: `pip install -c constraints.txt -e ".[test]"`. Prints ratios, asserts nothing.
 
 Same model, LoRA, examples, examples per optimizer step, and number of threads; both compute the loss on responses only.
 Rows are what the embedded recipes train on: chains of thought, and corrections of wrong solutions, which are longer.

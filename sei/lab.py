@@ -149,9 +149,7 @@ class Lab:
         if isinstance(self.config.engine, Replays):
             return splits.train
         held_out = {"validation": splits.validation, **splits.tests}
-        return self.do(
-            separate, splits.train, held_out, rouge=overlap.rouge, ngram=overlap.ngram, unread=splits.unread
-        )
+        return self.do(separate, splits.train, held_out, rouge=overlap.rouge, ngram=overlap.ngram, unread=splits.unread)
 
     @property
     def held_out(self) -> list[Problem]:

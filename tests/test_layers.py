@@ -157,6 +157,7 @@ ALLOWED: dict[str, set[str]] = {
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},
+    "export": {"errors", "terminal", "run_files", "records", "workspace", "data", "target", "stages", "tracking"},
     "compare": {"errors", "terminal", "run_files", "records", "statistics", "stages", "config", "tracking"},
     "calibrate": {
         "errors",

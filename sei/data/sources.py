@@ -59,6 +59,7 @@ class Source:
     size: tuple[int, int] = (0, 0)  # training and test problems, as published
     has_train: bool = False
     worked: bool = True  # whether solutions show how the answer is found
+    licence: str = ""  # as its authors state it; "" where we know none
     files: dict[str, tuple[str, ...]] = field(
         default_factory=lambda: {"train": ("train.jsonl",), "test": ("test.jsonl",)}
     )
@@ -339,6 +340,7 @@ SOURCES: dict[str, Source] = {
         f"grade_school_math/data of openai/grade-school-math on GitHub, {_JSONL} question, answer",
         size=(7_473, 1_319),
         has_train=True,
+        licence="MIT",
     ),
     "math": Source(
         "math",
@@ -352,6 +354,7 @@ SOURCES: dict[str, Source] = {
         f"the problems of hendrycks/math, {_JSONL} problem, solution, level, type",
         size=(7_500, 5_000),
         has_train=True,
+        licence="MIT",
     ),
     # the hub splits SVAMP into 700 + 300; LeMa tests on all 1,000
     "svamp": Source(
@@ -388,6 +391,7 @@ SOURCES: dict[str, Source] = {
         "train_rand_split.jsonl and dev_rand_split.jsonl of CommonsenseQA 1.11, as released",
         size=(9_741, 1_221),
         has_train=True,
+        licence="MIT",
         worked=False,
         files={"train": ("train.jsonl", "train_rand_split.jsonl"), "test": ("test.jsonl", "dev_rand_split.jsonl")},
     ),

@@ -182,9 +182,7 @@ def test_level_and_family(tmp_path: Path) -> None:
 def test_bad_rows_are_named(tmp_path: Path, row: Any, fields: dict[str, Any], message: str) -> None:
     good = {"question": "one", "answer": "B" if fields.get("style") == "choice" else "1"}
     path = write(tmp_path / "own.jsonl", good, row)
-    with pytest.raises(
-        UserError, match=r"data=jsonl: \d bad rows\. .* name other fields \(data\.question"
-    ) as caught:
+    with pytest.raises(UserError, match=r"data=jsonl: \d bad rows\. .* name other fields \(data\.question") as caught:
         Jsonl(path=path, **fields).load()
     assert caught.match(message)
 
@@ -369,7 +367,11 @@ def test_a_file_of_bad_rows_is_not_read_to_its_end(tmp_path: Path) -> None:
 
 PUBLISHED = [  # the forms of a training set that its authors made with a model and never graded
     {"cluster": "units", "question": "A diameter is 30 cm. The radius?", "solution": "30 / 2 = 15 cm. #### 15"},
-    {"cluster": "units", "question": "90 parts an hour, in 3 hours?", "solution": "90 * 3 = <<90*3=270>>270.\n#### 270"},
+    {
+        "cluster": "units",
+        "question": "90 parts an hour, in 3 hours?",
+        "solution": "90 * 3 = <<90*3=270>>270.\n#### 270",
+    },
     {"cluster": "units", "question": "Is a triangle of 7, 10 and 5 right?", "solution": "74 is not 100.\n#### False"},
     {"cluster": "logic", "question": "A ladder of 13 feet?", "solution": "x^2 = 144, so x = 12 feet."},
     {"cluster": "logic", "question": "The rest of 180 kg?", "solution": "180 - 60 = #### num\n120"},
@@ -395,7 +397,9 @@ def test_rows_that_are_no_problems_may_be_left_out_and_are_listed(tmp_path: Path
 
 def test_a_file_in_which_no_row_is_a_problem_is_refused_whatever_is_left_out(tmp_path: Path) -> None:
     path = write(tmp_path / "none.jsonl", *PUBLISHED[3:5])
-    with pytest.raises(UserError, match=r"holds no problems\. All 2 rows are bad, the first: .*:1: the solution has no"):
+    with pytest.raises(
+        UserError, match=r"holds no problems\. All 2 rows are bad, the first: .*:1: the solution has no"
+    ):
         Jsonl(path=path, bad_rows="reject").load()
 
 

@@ -1,7 +1,6 @@
 """The same DPO training by us and by TRL's DPOTrainer: losses, gradients and weights of 20 steps agree.
 
-Same embedded target, adapter to start from, pairs in the same order, AdamW and schedule; float32, no dropout. TRL is an
-extra that nothing else needs: `pip install -c constraints.txt -e ".[test,trl]"`.
+Same embedded target, adapter to start from, pairs in the same order, AdamW and schedule; float32, no dropout.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class Ours(lightning.Callback):
 
 @pytest.mark.parametrize("kind", ["sigmoid", "ipo"])
 def test_loss_gradient_and_weights_equal_trl(kind: Any, tmp_path: Path) -> None:
-    trl = pytest.importorskip("trl", "1.16", 'needs TRL: pip install -c constraints.txt -e ".[test,trl]"')
+    import trl
     from datasets import Dataset
     from transformers import TrainerCallback
 
