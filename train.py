@@ -72,7 +72,7 @@ def main(composed: DictConfig) -> float | None:
 
 def show_sweep(folder: Path) -> None:
     """Write the sweep's page anew, now that one more of its jobs has ended."""
-    from sei.compare import update_page
+    from sei.comparison.page import update_page
     from sei.tracking.page.run import try_to_write
 
     if page := try_to_write(lambda: update_page(folder), print):
