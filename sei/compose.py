@@ -13,16 +13,19 @@ Example::
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import difflib
 import hashlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import yaml
@@ -168,7 +171,17 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     if faults:
         raise UserError("\n".join(faults))
     words = [_as_hydra(word) for word in arguments]
-    return [*words, *_other_budgets(arguments)]
+    return [*words, *_other_budgets(arguments), *_no_folder(arguments)]
+
+
+def _no_folder(arguments: Sequence[str]) -> list[str]:
+    """Hydra makes a folder for every job before it runs: that of a dry run lies among temporary files and is taken away."""
+    given = {key: value for key, _, value in map(_parted, arguments)}
+    if yaml.safe_load(given.get("dry_run", "false")) is not True:
+        return []
+    folder = mkdtemp(prefix="sei-dry-run-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return [f"{key}={folder}" for key in ("hydra.run.dir", "hydra.sweep.dir") if key not in given]
 
 
 def _other_budgets(arguments: Sequence[str]) -> list[str]:

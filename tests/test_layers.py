@@ -63,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     "run_files": {"errors", "records"},
     "ledger": {"errors", "terminal", "run_files", "llm", "teacher"},
     "target": {"errors", "values", "records", "answers", "reading", "steps", "templates", "prompts", "llm", "data"},
-    "training": {"errors", "values", "records", "workspace", "target"},
+    "training": {"errors", "terminal", "values", "records", "workspace", "target"},
     # Stages, and what is said of them.
     "stages": {
         "reading",
@@ -155,6 +155,7 @@ ALLOWED: dict[str, set[str]] = {
         "prospect",
     },
     "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "prospect", "plan", "ledger"},
+    "sweep": {"terminal", "tracking"},
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},
@@ -201,6 +202,7 @@ ALLOWED_HYDRA = {
     "sei/config.py",
     "train.py",
     "sei/calibrate.py",  # composes a configuration as train.py does
+    "sei/sweep.py",  # Hydra calls it
 }
 
 # Words that name an option of a group below, but here mean something else.

@@ -65,7 +65,7 @@ def _job(folder: Path, *, run: Path, label: str, seed: int, error: str | None) -
         "label": label,
         "seed": seed,
         "status": own.status["status"],
-        "error": error if own.status["status"] == "failed" else None,
+        "error": error if own.status["status"] in ("failed", "interrupted") else None,
         "href": quote(page) if (run / "report.html").is_file() and place != "." else None,
         "validation": results.get("validation"),
         "after": {name: entry["after"] for name, entry in results.get("eval", {}).items() if entry["after"]},
