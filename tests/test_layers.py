@@ -160,6 +160,7 @@ ALLOWED: dict[str, set[str]] = {
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},
     "export": {"errors", "terminal", "run_files", "records", "workspace", "data", "target", "stages", "tracking"},
+    "experiments": {"errors", "terminal", "tracking"},
     "trace": {"errors", "terminal", "tracking"},
     "comparison": {"errors", "run_files", "records", "ledger", "statistics", "stages", "config", "tracking"},
     "compare": {"errors", "terminal", "comparison", "tracking"},

@@ -59,7 +59,7 @@ def print_table(console: Terminal, table: Table) -> None:
         return
     wide = Terminal(file=console.file, width=10_000, highlight=False)
     wide.print(table.title)
-    table.title, table.box = None, box.MARKDOWN
+    table.title, table.box, table.show_lines = None, box.MARKDOWN, False
     for row in table.rows:
         row.end_section = False
     wide.print(table)
