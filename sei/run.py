@@ -76,6 +76,9 @@ def run(
                 _write_page(folder, display)
             raise
         _write_page(folder, display)
+    if figures["error_types"] and not in_sweep:
+        trace = shlex.join(["python", "-m", "sei.trace", str(folder)])
+        display.note(f"next, which error types got fixed, and by which rows: {trace}")
     if config.trainer.enabled and not in_sweep:
         display.note(f"next, the same over seeds: {_over_seeds(overrides)}")
     validation = figures["validation"]
