@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.table import Table
 
 from sei.errors import UserError
 from sei.terminal import Terminal
 from sei.tracking.display import print_table
+from sei.tracking.page.folder import read_yaml
 
 ROOT = Path(__file__).parents[1]
 FOLDER, PAGE = ROOT / "experiments", ROOT / "docs" / "experiments.md"
@@ -94,7 +94,7 @@ def _read(path: Path) -> Experiment:
     commands = tuple(re.split(r"\s{2,}", line)[0] for line in lines["Command"] if line.startswith("python "))
     composed = _with_parents(path)
     swept = ((composed.get("hydra") or {}).get("sweeper") or {}).get("params") or {}
-    own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    own = read_yaml(path) or {}
     return Experiment(
         path.stem, said, commands, tuple(_of_these(composed.get("expected") or (), swept)), bool(own.get("expected"))
     )
@@ -102,7 +102,7 @@ def _read(path: Path) -> Experiment:
 
 def _with_parents(path: Path) -> dict[str, Any]:
     """What a file sets, with the experiments that it is made from: of these what it does not set itself."""
-    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    values = read_yaml(path) or {}
     for part in values.get("defaults") or ():
         if isinstance(part, str) and part != "_self_":
             values = {**_with_parents(path.with_name(f"{part}.yaml")), **values}
