@@ -100,8 +100,8 @@ def plan(config: Config, display: Display, origin: Origin, nearby: Nearby | None
         train, tests = lab.splits.train, lab.splits.tests
         sizes = ", ".join(f"{name} {len(lab.test(name)):,}" for name in tests)
         teacher = f", teacher {config.teacher.name}" if "teacher" in config.recipe.uses else ""
-        about = f"recipe {config.recipe.name}, ablation {origin.ablation}, experiment {origin.experiment}"
-        display.note(f"Plan: {about}, model {config.model.name}{teacher}, seed {config.seed}")
+        about = f"recipe {config.recipe.name}, model {config.model.name}{teacher}"
+        display.note(f"Plan: {about}, ablation {origin.ablation}, experiment {origin.experiment}, seed {config.seed}")
         display.note(f"Problems: train {len(train):,}; tests: {sizes or 'none'}\n")
         display.note(f"The method:\n{_boxed(_algorithm(config))}\n")
         display.note("Stages already in the cache:")
