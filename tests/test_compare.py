@@ -411,7 +411,7 @@ def test_cost_is_tokens_seconds_and_dollars(make_run: MakeRun, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("ending", "begins", "holds"),
     [
-        ("md", b"**Accuracy on te\\_st, %: 4 items", rb"| cot, a\|b\_c=1 | 1 | 0.0 | 50.0 |"),
+        ("md", b"**Accuracy on te\\_st (4 items), %", rb"| cot, a\|b\_c=1 | 1 | 0.0 | 50.0 |"),
         ("tex", b"% needs \\usepackage{booktabs}", rb"cot, a|b\_c=1 & 1 & 0.0 & 50.0 & {[}15.0, 85.0] "),
         ("csv", b"kind,eval_set,recipe,against", b'paired,te_st,sei,"cot, a|b_c=1",0,4,'),
         ("pdf", b"%PDF", b""),

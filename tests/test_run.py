@@ -142,6 +142,8 @@ def test_every_recipe_runs_from_problems_to_results(
     used = results["precision"]["training"]
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"Precision: training {used['value']} (auto: {used['why']}), generation float32"
+    if results["error_types"]:
+        assert said.pop(-2).endswith(f": python -m sei.trace {folder}")
     assert said[-2] == f"report: {folder / 'report.html'}"
     assert said[-1].startswith("next, the same over seeds: python train.py -m ")
     assert set(results["eval"]) == {"in_domain", "out_of_domain"}

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sei.comparison.rows import Comparison, Row, accuracy, by_set, mean
+from sei.comparison.rows import Comparison, Row, accuracy, by_set, mean, with_size
 
 _COSTS = {"tokens_trained": "training tokens", "seconds": "seconds, all stages", "dollars": "teacher, US dollars"}
 _MARKS = "oDs^vP*X<>"
@@ -34,12 +34,13 @@ def plot(comparison: Comparison, path: Path) -> None:
     sets = list(by_set(rows))
     costs = [name for name in _COSTS if _differ([getattr(row, name) for row in rows])]
     labels = list(comparison.groups)
-    per_set = max(2.6, 1.0 + 0.9 * len(labels))
-    width = max(1.5 + per_set * len(sets), 3.2 * len(costs))
+    widths = [max(2.6, 1.0 + 0.9 * len(own)) for _, own in sets]
+    width = max(1.5 + sum(widths), 3.2 * len(costs))
+    height = 4.1 + 0.17 * max(_short(label).count("\n") + 1 for label in labels)
     pyplot.rcParams["svg.hashsalt"] = "sei"  # the same figure is the same file
-    figure: Any = pyplot.figure(figsize=(width, 4.4 + (3.4 if costs else 0)), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(4.4, 3.4)) if costs else (figure, None)
-    panels = upper.subplots(1, len(sets), squeeze=False, sharey=True)[0]
+    figure: Any = pyplot.figure(figsize=(width, height + (3.4 if costs else 0)), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(height, 3.4)) if costs else (figure, None)
+    panels = upper.subplots(1, len(sets), squeeze=False, sharey=True, width_ratios=widths)[0]
     for axis, (eval_set, own) in zip(panels, sets, strict=True):
         _panel(axis, comparison, eval_set, own, labels)
     panels[0].set_ylabel("accuracy, %")
@@ -69,10 +70,9 @@ def _ends(comparison: Comparison, rows: Sequence[Row]) -> tuple[float, float]:
 
 
 def _panel(axis: Any, comparison: Comparison, eval_set: str, rows: Sequence[Row], labels: Sequence[str]) -> None:
-    """A grey line before, one dot per seed after, mean and interval beside the dots."""
-    for row in rows:
-        place = labels.index(row.recipe)
-        colour = f"C{place % 10}"
+    """A grey line before, one dot per seed after, mean and interval beside the dots, of the groups that answered this set."""
+    for place, row in enumerate(rows):
+        colour = f"C{labels.index(row.recipe) % 10}"
         runs = [run for run in comparison.groups[row.recipe] if eval_set in run.before]
         before = 100 * mean([accuracy(run.before[eval_set]) for run in runs])
         axis.plot([place - 0.3, place + 0.3], [before] * 2, color="0.6", linewidth=1.5, label="before")
@@ -84,9 +84,9 @@ def _panel(axis: Any, comparison: Comparison, eval_set: str, rows: Sequence[Row]
         axis.plot(offsets, after, "o", color=colour, alpha=0.55, markersize=5, label="seed")
         errors = [[100 * (row.after - row.low)], [100 * (row.high - row.after)]]
         axis.errorbar(place + 0.1, 100 * row.after, errors, fmt="D", color=colour, capsize=4, label="mean, 95 %")
-    axis.set_title(f"{eval_set.replace('_', ' ')} ({rows[0].items:,} items)")
-    axis.set_xticks(range(len(labels)), [_short(label) for label in labels])
-    axis.set_xlim(-0.6, len(labels) - 0.4)
+    axis.set_title(with_size(eval_set.replace("_", " "), rows[0]))
+    axis.set_xticks(range(len(rows)), [_short(row.recipe) for row in rows])
+    axis.set_xlim(-0.6, len(rows) - 0.4)
     axis.grid(axis="y", alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
 

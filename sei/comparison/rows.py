@@ -114,6 +114,11 @@ def by_set(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
         yield eval_set, [row for row in rows if row.eval_set == eval_set]
 
 
+def with_size(eval_set: str, row: Row) -> str:
+    """The set's name with the number of its items, which the name of one of several choices says already."""
+    return eval_set if " items" in eval_set else f"{eval_set} ({row.items:,} items)"
+
+
 def accuracy(scores: Scores) -> float:
     """The mean score of the items."""
     return mean(list(scores.values()))

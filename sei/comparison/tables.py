@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sei.comparison.rows import Comparison, Row, by_set
+from sei.comparison.rows import Comparison, Row, by_set, with_size
 from sei.statistics import CONFIDENCE
 
 _INTERVAL = f"{100 * CONFIDENCE:.0f} % interval"
@@ -70,7 +70,7 @@ def _accuracy(eval_set: str, rows: Sequence[Row]) -> Sheet:
         ]
         for row in rows
     ]
-    title = f"Accuracy on {eval_set}, %: {rows[0].items:,} items; accuracy and cost are means over seeds"
+    title = f"Accuracy on {with_size(eval_set, rows[0])}, %; accuracy and cost are means over seeds"
     return Sheet(title, tuple(columns), cells)
 
 
