@@ -102,7 +102,8 @@ def plan(config: Config, display: Display, origin: Origin, nearby: Nearby | None
         teacher = f", teacher {config.teacher.name}" if "teacher" in config.recipe.uses else ""
         about = f"recipe {config.recipe.name}, model {config.model.name}{teacher}"
         display.note(f"Plan: {about}, ablation {origin.ablation}, experiment {origin.experiment}, seed {config.seed}")
-        display.note(f"Problems: train {len(train):,}; tests: {sizes or 'none'}\n")
+        left_out = f" ({len(lab.splits.unread):,} rows are no problems and left out)" if lab.splits.unread else ""
+        display.note(f"Problems: train {len(train):,}{left_out}; tests: {sizes or 'none'}\n")
         display.note(f"The method:\n{_boxed(_algorithm(config))}\n")
         display.note("Stages already in the cache:")
         try:
