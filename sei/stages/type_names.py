@@ -36,6 +36,7 @@ _ONLY_WRONG = GENERIC_WORDS - frozenset(
 _LOOSE = frozenset(
     split_words("a an the of in on at to for from by with and or as when while where which instead than")
 )
+_SAYS_LITTLE = _LOOSE | _ONLY_WRONG  # beside a gap, such words alone read as if something were missing
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,11 @@ def _common(one: str, other: str) -> str:
     keys, others = ([_stem(" ".join(split_words(word.casefold()))) for word in side] for side in (left, right))
     blocks = SequenceMatcher(None, keys, others, autojunk=False).get_matching_blocks()
     runs = [left[block.a : block.a + block.size] for block in blocks if block.size]
+    runs = [run for run in runs if any(word not in _SAYS_LITTLE for word in split_words(" ".join(run).casefold()))]
     while runs and (not runs[0] or runs[0][0].casefold() in _LOOSE):
         runs = [runs[0][1:], *runs[1:]] if runs[0] else runs[1:]
     while runs and (not runs[-1] or runs[-1][-1].casefold() in _LOOSE):
         runs = [*runs[:-1], runs[-1][:-1]] if runs[-1] else runs[:-1]
-    text = _GAP.join(" ".join(run) for run in runs).rstrip(",;:. ")
+    text = _GAP.join(" ".join(run).rstrip(",;:. ") for run in runs)
     telling = [word for word in split_words(text.casefold()) if word not in _ONLY_WRONG]
     return text if telling and len(runs) <= _MOST_RUNS and sum(map(len, runs)) > 1 else ""

@@ -88,6 +88,20 @@ def test_what_two_phrases_share_may_have_a_gap() -> None:
     assert name_candidates(0, [spoken])[0] == "multiplication of ... numbers miscalculated"
 
 
+def test_a_name_with_a_gap_has_something_to_say_on_both_sides_of_it() -> None:
+    """ "computed ... instead of subtracting" reads as if a word were missing, and "divides, ... a total" as a slip."""
+    spoken = Spoken.make(
+        {
+            "adds a computed difference instead of subtracting": ["m1"],
+            "multiplies a computed share instead of subtracting": ["m2"],
+        }
+    )
+    names = name_candidates(0, [spoken])
+    assert not any(name.startswith("computed") for name in names)
+    spoken = Spoken.make({"divides, it seems, the rest by two": ["m1"], "divides, for once, the rest by two": ["m2"]})
+    assert name_candidates(0, [spoken])[0] == "divides ... the rest by two"
+
+
 def test_phrases_have_a_place_on_a_map() -> None:
     output = cluster(_diagnoses(*_ADDITION, *_DIVISION), embedder=hashing, clusterer=kmeans)
     places = output.numbers["places"]
