@@ -3,10 +3,11 @@
 Usage: `python benchmarks/selection.py [--candidates 400] [--simulated 15000] [--threads 2]`. Prints shares of generated tokens,
 times and whether the same candidates were selected; asserts nothing.
 
-Embedded world: the candidates are those of `python train.py`, as many as asked for. They are scored once exhaustively (a
-race in which all are kept asks everything) and once by a race for each share, every time by the real embedded target.
-`least` is the share that nobody can go below who wants the winners' whole scores: all answers of the winners, and of each
-loser its cheapest wrong answers until it is out, as if one knew beforehand which these are.
+Embedded world: the candidates are those of `python train.py`, as many as asked for. They are scored once by asking
+everything and once by a race for each share, every time by the real embedded target.
+`least` is the share that nobody can go below who wants just these winners, by bounds alone: of each winner its cheapest right
+answers until it is at the cut, of each loser its cheapest wrong ones until it is not above, as if one knew beforehand which
+these are.
 
 Simulation: each answer is right with its problem's rate (measured, or that of a stronger target), shifted on the logit scale
 by an effect of the candidate that is drawn from a normal distribution; answers are as long as measured.
@@ -17,7 +18,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from sft_training import prepare
 from sei.records import Problem, Synthetic
 from sei.results import Results
 from sei.stages.race import Race
-from sei.target.engine import Completion, Query, Sampling
+from sei.target.engine import Query
 
 KEPT = (0.2, 0.8)  # the paper's share, and the embedded default's
 SPREADS = (0.0, 0.5, 1.0)  # standard deviation of a candidate's effect, in logits
@@ -81,26 +83,17 @@ def measured(
     from sei.records import Verdict
     from sei.stages.select import select
 
-    def run(keep: float, scratch: Path) -> tuple[Any, float, float, dict[str, Completion]]:
-        scratch.mkdir()
-        recording = Recording(lab.target())
+    def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
         started, processor = time.perf_counter(), time.process_time()
-        output = select(
-            candidates,
-            wrong,
-            right,
-            recording,
-            lab.formats,
-            lab.sampling,
-            keep=keep,
-            style=lab.style,
-            scratch=scratch,
-        )
-        return output, time.perf_counter() - started, time.process_time() - processor, recording.completions
+        done = work()
+        return done, time.perf_counter() - started, time.process_time() - processor
 
-    everything, seconds, processor, completions = run(1.0, folder / "everything")
-    problems = [*wrong, *right]
+    problems, sampling = [*wrong, *right], lab.sampling.until(lab.formats.stop)
     prompts = [[lab.formats.one_shot(c.question, c.solution, p.question) for p in problems] for c in candidates]
+    queries = [Query(prompt, p.question) for row in prompts for prompt, p in zip(row, problems, strict=True)]
+    target = lab.target()
+    answers, seconds, processor = timed(lambda: dict(target.stream(queries, sampling)))
+    completions = {query.prompt: answers[place][0] for place, query in enumerate(queries)}
     tokens = np.array([[completions[prompt].tokens for prompt in row] for row in prompts])
 
     def is_right(prompt: str, problem: Problem) -> bool:
@@ -110,44 +103,36 @@ def measured(
     rights = np.array([[is_right(prompt, p) for prompt, p in zip(row, problems, strict=True)] for row in prompts])
     print(f"\nembedded world: {len(candidates)} candidates x {len(problems)} problems, one engine, in turn")
     print(f"everything  {tokens.sum():,} tokens, {seconds:.0f} s, {processor:.0f} s of processor time")
+    scores = (rights * weights_of(rights, len(wrong))).sum(1).round(6)
+    best = sorted(range(len(candidates)), key=lambda item: (-scores[item], candidates[item].id))
     for keep in KEPT:
-        output, s, p, _ = run(keep, folder / f"race-{keep}")
+        scratch = folder / f"race-{keep}"
+        scratch.mkdir()
+        choose = partial(select, keep=keep, style=lab.style, scratch=scratch)
+        output, s, p = timed(partial(choose, candidates, wrong, right, target, lab.formats, lab.sampling))
         count = len(output.records)
-        same = [(one.id, one.score) for one in output.records] == [(o.id, o.score) for o in everything.records[:count]]
+        same = {one.id for one in output.records} == {candidates[item].id for item in best[:count]}
         share = output.numbers["output_tokens"] / tokens.sum()
         print(
             f"keep {keep}    {share:.1%} of the tokens (least {least(rights, tokens, len(wrong), count):.1%}), "
             f"{s / seconds:.0%} of the time, {p / processor:.0%} of the processor time; "
-            f"{'the same' if same else 'NOT THE SAME'} {count} with the same scores"
+            f"{'the same' if same else 'NOT THE SAME'} {count}"
         )
     return rights, tokens, len(wrong)
 
 
-class Recording:
-    """An engine that remembers its completions by prompt."""
-
-    name = "recording"
-
-    def __init__(self, engine: Any) -> None:
-        self.engine, self.completions = engine, dict[str, Completion]()
-
-    def stream(self, queries: Sequence[Query], sampling: Sampling) -> Iterator[tuple[int, list[Completion]]]:
-        for place, made in self.engine.stream(queries, sampling):
-            self.completions[queries[place].prompt] = made[0]
-            yield place, made
-
-
 def least(rights: np.ndarray, tokens: np.ndarray, wrong: int, count: int) -> float:
-    """The share of tokens that the winners' whole scores and the losers' cheapest wrong answers need."""
+    """The share of tokens that the winners' cheapest right answers and the losers' cheapest wrong ones need."""
     weights = weights_of(rights, wrong)
     scores = (rights * weights).sum(1)
     order = np.argsort(-scores, kind="stable")
-    cut, needed = scores[order[count - 1]], tokens[order[:count]].sum()
-    for item in order[count:]:
-        missed = np.flatnonzero(~rights[item])
-        missed = missed[np.argsort(tokens[item, missed] / weights[missed])]
-        bounds = 1 - weights[missed].cumsum()
-        needed += tokens[item, missed[: 1 + int(np.argmax(bounds <= cut + 1e-9))]].sum()
+    cut, needed = scores[order[count - 1]], 0.0
+    for place, item in enumerate(order):
+        telling, distance = (rights[item], cut) if place < count else (~rights[item], 1 - cut)
+        found = np.flatnonzero(telling)
+        found = found[np.argsort(tokens[item, found] / weights[found])]
+        there = np.append(False, weights[found].cumsum() >= distance - 1e-9) if distance > 1e-9 else np.array([True])
+        needed += tokens[item, found[: int(np.argmax(there))]].sum()
     return float(needed / tokens.sum())
 
 
@@ -188,7 +173,7 @@ def raced(rights: np.ndarray, tokens: np.ndarray, wrong: int, count: int) -> tup
     scores = (rights * weights_of(rights, wrong)).sum(1).round(6)
     return (
         spent / float(tokens.sum()),
-        race.ranked()[:count] == np.argsort(-scores, kind="stable")[:count].tolist(),
+        set(race.ranked()[:count]) == set(np.argsort(-scores, kind="stable")[:count].tolist()),
         rounds,
     )
 

@@ -180,7 +180,7 @@ class Synthetic(Record):
     error_type: str  # id of the ErrorType
     parents: tuple[str, ...]  # ids of the mistakes (and synthetic problems) shown as examples
     round: int = 1
-    score: float | None = None  # one-shot score in [0, 1], None before selection
+    score: float | None = None  # one-shot score in [0, 1], at least (sei.stages.race); None before selection
 
 
 @dataclass(frozen=True)

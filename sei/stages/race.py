@@ -1,16 +1,17 @@
-"""Race: which answers are still needed to know the best candidates, and which candidates are out.
+"""Race: which answers are still needed to know the best candidates, and which candidates are in or out.
 
 Place in the flow: `stages.select` asks a `Race` what to ask the target next and tells it whether the answers were right.
 
-A candidate's score is the mean of its shares of right answers at some groups of problems. Its *bound* is the score that it
-has if every open answer is right. The candidates with the best bounds are asked until all of them have been asked
-everything: no other can come before them then, because bounds only fall. So the winners and their scores are exactly those of
-asking every candidate everything. Estimates decide about the order of the questions alone:
+A candidate's score is the mean of its shares of right answers at some groups of problems. While answers are open it lies between
+its *lowest*, all of them wrong, and its *highest*, all of them right; both close in on the score. A candidate is in when
+fewer than `keep` others can still come before it, out when as many are before it whatever happens, and is asked nothing more
+either way. So the winners are exactly those of asking every candidate everything, ties by id included; their scores are known as
+far as that needed. Estimates decide about the order of the questions alone:
 
-- some candidates are asked everything at first: where they fail, and at what cost in tokens, is asked first of the others;
-- their scores say where the cut will be about. A candidate is asked at once as many problems as it must fail to fall below
-  that cut. These questions are hardly ever in vain, and as one candidate's stand together they share the demonstration
-  in a prefix cache.
+- some candidates are asked everything at first: how often each problem is solved, and at what cost in tokens;
+- their scores say where the cut will be about. A candidate is asked at once as many problems as it must solve to be above that
+  cut, those that are mostly solved first, or as many as it must fail to be below, those that are mostly failed first, whichever
+  is expected to take fewer tokens. As one candidate's questions stand together they share the demonstration in a prefix cache.
 
 Example::
 
@@ -23,11 +24,12 @@ Example::
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from statistics import fmean
 
 PILOT = 50  # candidates that are asked everything, to know the problems
 FULL = 256  # questions that fill a target's batches: with fewer at once, each candidate is asked more of its own
+_ROUNDED = 1e-6  # scores are rounded to so much
 
 
 class Race:
@@ -44,51 +46,51 @@ class Race:
         self.answers = 0
         drawn = sorted(range(len(ids)), key=lambda item: ids[item])  # ids are hashes, so this is a random order
         self._pilot = drawn[: max(1, min(PILOT, len(ids) // 20))]
-        self._learnt = False
-        self._order = list(range(self.problems))
-        self._estimate = 1.0  # of the lowest score that is kept
-        self._bounds = [1.0] * len(ids)
+        self._rates: list[float] = []  # how often the pilot solved each problem
+        self._cut = 1.0  # an estimate of the lowest score that is kept
+        self.lowest = [0.0] * len(ids)
+        self.highest = [1.0] * len(ids)
 
     def next(self) -> list[tuple[int, int]]:
         """What to ask next: candidates and problems, by their places; one candidate's together. Nothing: it is decided."""
         if not any(self._right):
             return [(item, problem) for item in sorted(self._pilot) for problem in range(self.problems)]
-        if not self._learnt:
+        if not self._rates:
             self._learn()
-        leaders = self.ranked()[: self.keep]
-        if all(self.asked(item) == self.problems for item in leaders):
-            return []
-        border = self._bounds[leaders[-1]]
-        goal = min(self._estimate, border)
-        running = range(len(self.ids)) if goal < border else sorted(leaders)
-        running = [item for item in running if self._bounds[item] >= goal and self.asked(item) < self.problems]
-        needed = [self._needed(item, goal) for item in running]
-        more = max(1.0, FULL / sum(needed))
-        asked = []
-        for item, count in zip(running, needed, strict=True):
-            asked += [(item, problem) for problem in sorted(self._open(item)[: round(count * more)])]
-        return asked
+        running, goal = self._running([item for item in self._undecided() if self.asked(item) < self.problems])
+        wanted = {item: self._wanted(item, goal) for item in running}
+        more = max(1.0, FULL / max(1, sum(count for _, count in wanted.values())))
+        return [
+            (item, problem)
+            for item, (order, count) in wanted.items()
+            for problem in sorted(order[: round(count * more)])
+        ]
 
     def tell(self, item: int, problem: int, right: bool | None, tokens: int = 0) -> None:
         """An answer, and what it cost. `right` None: there is none, and the score is the mean of the others."""
         self._right[item][problem] = right
         self.answers += 1
         self.tokens[problem] += tokens
-        self._bounds[item] = self.score(item, if_open=True)
+        self.lowest[item] = self._score(item, if_open=False)
+        self.highest[item] = self._score(item, if_open=True)
 
     def ranked(self) -> list[int]:
-        """The candidates by their bounds, best first; equal ones by id, which is a hash and so unrelated to the content."""
-        return sorted(range(len(self.ids)), key=lambda item: (-self._bounds[item], self.ids[item]))
+        """The candidates by their lowest scores, best first: once it is decided, the winners come first.
 
-    def bound(self, item: int) -> float:
-        """The highest score that a candidate can still have: its score, once it has been asked everything."""
-        return self._bounds[item]
+        Equal ones are ordered by id, which is a hash and so unrelated to the content.
+        """
+        return sorted(range(len(self.ids)), key=lambda item: (-self.lowest[item], self.ids[item]))
 
     def asked(self, item: int) -> int:
         """How many problems a candidate has been asked."""
         return len(self._right[item])
 
-    def score(self, item: int, *, if_open: bool) -> float:
+    def decided(self) -> int:
+        """How many answers are known or cannot matter any more."""
+        open_ = set(self._undecided())
+        return sum(self.asked(item) if item in open_ else self.problems for item in range(len(self.ids)))
+
+    def _score(self, item: int, *, if_open: bool) -> float:
         """A candidate's score if all its open answers are right, or all wrong."""
         right = self._right[item]
         shares = []
@@ -98,33 +100,74 @@ class Race:
                 shares.append(sum(known) / len(known))
         return round(sum(shares) / len(shares), 6) if shares else 0.0
 
-    def decided(self) -> int:
-        """How many answers are known or cannot matter any more, since as many candidates as are kept will be better."""
-        lowest = [(-self.score(item, if_open=False), name) for item, name in enumerate(self.ids)]
-        border = sorted(lowest)[self.keep - 1]
-        out = ((-bound, name) > border for bound, name in zip(self._bounds, self.ids, strict=True))
-        return sum(self.problems if lost else self.asked(item) for item, lost in enumerate(out))
+    def _undecided(self) -> list[int]:
+        """The candidates that are neither in nor out."""
+        best = [(-high, name) for high, name in zip(self.highest, self.ids, strict=True)]
+        worst = [(-low, name) for low, name in zip(self.lowest, self.ids, strict=True)]
+        before_at_best, before_at_worst = sorted(best), sorted(worst)
+
+        def is_in(item: int) -> bool:
+            may_be_before = bisect_left(
+                before_at_best, worst[item]
+            )  # itself among them, if it may be better than its worst
+            return may_be_before - (best[item] < worst[item]) < self.keep
+
+        def is_out(item: int) -> bool:
+            return bisect_left(before_at_worst, best[item]) >= self.keep
+
+        return [item for item in range(len(self.ids)) if not is_in(item) and not is_out(item)]
+
+    def _running(self, undecided: Sequence[int]) -> tuple[list[int], float]:
+        """Whom to ask next, in order, and the score that matters: whether they reach it."""
+        open_ = [
+            i for i in undecided if self.lowest[i] < self._cut - _ROUNDED and self.highest[i] >= self._cut - _ROUNDED
+        ]
+        if open_:
+            return open_, self._cut
+        # Everyone is above or below the estimated cut. Too many above: as many as are kept lead, and the others must fall
+        # behind them or overtake. Too few: those who can still come next must show it.
+        leading = self.ranked()[: self.keep]
+        if self.lowest[leading[-1]] >= self._cut - _ROUNDED:
+            behind = set(undecided) - set(leading)
+            return sorted(behind), self.lowest[leading[-1]] + min(self._weights, default=0.0)
+        may_lead = sorted(range(len(self.ids)), key=lambda item: (-self.highest[item], self.ids[item]))[: self.keep]
+        return sorted(set(undecided) & set(may_lead)), self.highest[may_lead[-1]]
 
     def _learn(self) -> None:
-        """From the pilot: where the cut will be about, and the problems by how far asking one lowers a bound per token."""
-        scores = sorted((self.bound(item) for item in self._pilot), reverse=True)
-        self._estimate = scores[max(0, round(self.keep / len(self.ids) * len(scores)) - 1)]
-
-        def worth(problem: int) -> float:
-            failed = fmean(self._right[item][problem] is False for item in self._pilot)
-            return self._weights[problem] * (failed + 0.01) / (self.tokens[problem] + 1)
-
-        self._order.sort(key=lambda problem: -worth(problem))
-        self._learnt = True
+        """From the pilot: where the cut will be about, and how often each problem is solved."""
+        scores = sorted((self.lowest[item] for item in self._pilot), reverse=True)
+        wanted = self.keep / len(self.ids) * len(scores)
+        self._cut = scores[max(0, round(wanted) - 1)]
+        # Of those with just this score some are kept and some not. Where most are not, who reaches it has shown little.
+        if wanted - sum(one > self._cut for one in scores) < sum(one == self._cut for one in scores) / 2:
+            self._cut += min(self._weights, default=0.0)
+        count = len(self._pilot)
+        solved = [sum(self._right[item][problem] is True for item in self._pilot) for problem in range(self.problems)]
+        self._rates = [(right + 0.5) / (count + 1) for right in solved]  # never quite 0 or 1 in so few
 
     def _open(self, item: int) -> list[int]:
-        return [problem for problem in self._order if problem not in self._right[item]]
+        return [problem for problem in range(self.problems) if problem not in self._right[item]]
 
-    def _needed(self, item: int, goal: float) -> int:
-        """How many problems a candidate must fail, at least, to fall below `goal`; all where that does not suffice."""
-        bound, open_ = self._bounds[item], self._open(item)
-        for count, problem in enumerate(open_, start=1):
-            bound -= self._weights[problem]
-            if bound < goal - 1e-6:  # bounds are rounded
-                return count
-        return len(open_)
+    def _wanted(self, item: int, goal: float) -> tuple[list[int], int]:
+        """The open problems in the order in which to ask them, and how many at once: no fewer tell whether it reaches `goal`."""
+        up = self._way(item, self._rates, goal - self.lowest[item])
+        down = self._way(item, [1 - rate for rate in self._rates], self.highest[item] - goal + 2 * _ROUNDED)
+        order, needed, _ = min(up, down, key=lambda way: way[2])
+        return order, max(1, needed)
+
+    def _way(self, item: int, chances: Sequence[float], distance: float) -> tuple[list[int], int, float]:
+        """To go `distance`, by answers that come with these chances: the order, how many it takes, the tokens expected."""
+
+        def worth(problem: int) -> float:
+            return self._weights[problem] * chances[problem] / (self.tokens[problem] + 1)
+
+        order = sorted(self._open(item), key=lambda problem: -worth(problem))
+        needed, gone, expected, tokens = 0, 0.0, 0.0, 0.0
+        for problem in order:
+            if gone < distance - _ROUNDED:
+                gone += self._weights[problem]
+                needed += 1
+            if expected < distance:
+                expected += self._weights[problem] * chances[problem]
+                tokens += self.tokens[problem]
+        return order, needed, tokens * max(1.0, distance / max(expected, 1e-9))

@@ -2,8 +2,8 @@
 
 Place in the flow: synthetic problems -> **selected examples** -> training examples (SEI step 5). Each candidate is put as
 the one example before each of 10 problems the target got wrong and 10 it got right; its score is the mean of the two
-accuracies; the top share is kept. Who cannot get there any more is asked nothing more (`stages.race`). Answers are saved
-every few minutes (`stages.ask`).
+accuracies; the top share is kept. Who is sure to be among them, or can be no more, is asked nothing more
+(`stages.race`). Answers are saved every few minutes (`stages.ask`).
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def select(
     scratch: Path,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Output[Synthetic]:
-    """The best `keep` share of the candidates (at least one), scored, best first; the others are rejected.
+    """The best `keep` share of the candidates (at least one); the others are rejected.
 
-    Candidates race (`sei.stages.race`): who cannot be among the best any more is asked nothing more, and the result is that
-    of asking everyone everything. `cannot_reach_cut` says that, with the highest score that was still possible;
-    `low_score` has been asked everything. Ties at the border are broken by id, which is a hash and so unrelated to the
-    content.
+    Candidates race (`sei.stages.race`): who is sure to be among the best, or can be no more, is asked nothing more. Those
+    selected are those of asking everyone everything; their scores are what they have at least, and they come in the order
+    of these. `cannot_reach_cut` names the highest score that was still possible; `low_score` has been asked everything. Ties
+    at the border are broken by id, which is a hash and so unrelated to the content.
     """
     if not candidates:
         return Output([], received=0)
@@ -88,10 +88,10 @@ def select(
         decided, rounds = race.decided(), rounds + 1
     on_progress(total, total)
     ranked = race.ranked()
-    kept = [dataclasses.replace(candidates[item], score=race.bound(item)) for item in ranked[:count]]
-    cut = race.bound(ranked[count - 1])
+    kept = [dataclasses.replace(candidates[item], score=race.lowest[item]) for item in ranked[:count]]
+    cut = race.lowest[ranked[count - 1]]
     numbers = {
-        "mean_kept_score": fmean(race.bound(item) for item in ranked[:count]),
+        "mean_kept_score": fmean(race.lowest[item] for item in ranked[:count]),  # at least, as the next
         "lowest_kept_score": cut,
         "wrong_problems": len(wrong),
         "right_problems": len(right),
@@ -112,7 +112,7 @@ def _verdict(completions: Sequence[Completion], problem: Problem, style: Style) 
 
 
 def _rejected(name: str, race: Race, item: int, cut: float) -> Rejected:
-    bound, asked = race.bound(item), race.asked(item)
+    bound, asked = race.highest[item], race.asked(item)
     if asked == race.problems:
         return Rejected.make(name, "low_score", detail=f"score {bound:.3f}; the cut is {cut:.3f}")
     found = f"score at most {bound:.3f} after {asked} of {race.problems} answers; the cut is {cut:.3f}"

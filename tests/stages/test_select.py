@@ -113,7 +113,9 @@ def test_the_race_selects_what_asking_everything_selects(seed: int, tmp_path: Pa
     keep = draw.choice([0.01, 0.2, 0.5, 0.8, 1.0])
     world = World(seed, spread=draw.choice([0.0, 0.3, 2.0]), silent=draw.choice([0.0, 0.0, 0.3]))
     output = run(world, items, tmp_path / "scratch", keep=keep, **shape)
-    assert [(item.id, item.score) for item in output.records] == exhaustive(world, items, keep=keep, **shape)
+    wanted = dict(exhaustive(world, items, keep=keep, **shape))
+    assert {item.id for item in output.records} == set(wanted)
+    assert all(item.score is not None and item.score <= wanted[item.id] for item in output.records)
     assert len(world.asked) == len(set(world.asked)), "something was asked twice"
     assert {one.source_id for one in output.rejected} == {item.id for item in items} - {
         item.id for item in output.records
@@ -126,7 +128,6 @@ def test_ties_at_the_border_go_by_id_however_many_there_are(tmp_path: Path) -> N
     world.answer = lambda query: [Completion(f"#### {int('right' in query.question)}", 5, False, "m")]  # type: ignore[method-assign]
     output = run(world, items, tmp_path / "scratch", keep=0.2)
     assert [item.id for item in output.records] == sorted(item.id for item in items)[:40]
-    assert {item.score for item in output.records} == {0.5}
     assert len(world.asked) < 0.8 * 200 * 20
 
 
@@ -178,11 +179,11 @@ def test_a_candidates_questions_stand_together_so_that_they_share_their_beginnin
 
 def test_a_bound_counts_open_answers_as_right_and_missing_ones_not_at_all() -> None:
     race = Race(["a"], [2, 2], keep=1)
-    assert race.bound(0) == 1.0
+    assert (race.lowest[0], race.highest[0]) == (0.0, 1.0)
     race.tell(0, 0, right=False)
-    assert race.bound(0) == 0.75  # (1/2 + 2/2) / 2
+    assert race.highest[0] == 0.75  # (1/2 + 2/2) / 2
     race.tell(0, 2, right=None)
-    assert race.bound(0) == 0.75  # (1/2 + 1/1) / 2
+    assert race.highest[0] == 0.75  # (1/2 + 1/1) / 2
     race.tell(0, 3, right=None)
-    assert race.bound(0) == 0.5  # 1/2 alone: nothing is known of the second group
-    assert race.score(0, if_open=False) == 0.0
+    assert race.highest[0] == 0.5  # 1/2 alone: nothing is known of the second group
+    assert race.lowest[0] == 0.0

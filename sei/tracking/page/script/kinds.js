@@ -60,7 +60,7 @@ const KINDS = {
     title: (problem) => problem.question,
     meta: (problem) => [
       problem.type ? "type " + problem.type : "",
-      problem.score === undefined ? "" : "score " + problem.score.toFixed(2),
+      problem.score === undefined ? "" : "score at least " + problem.score.toFixed(2),
       problem.chosen ? "chosen" : "left out",
     ],
     text: (problem) => [problem.id, problem.question, problem.solution],

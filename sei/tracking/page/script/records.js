@@ -154,7 +154,7 @@ function showProblem(problem) {
     facts(
       typeChip(problem.type),
       chip("round " + problem.round),
-      problem.score === undefined ? null : chip("one-shot score " + problem.score.toFixed(2)),
+      problem.score === undefined ? null : chip("one-shot score at least " + problem.score.toFixed(2)),
       chip(problem.chosen ? "chosen" : "left out", problem.chosen ? "good" : ""),
       chip(problem.id),
     ),
