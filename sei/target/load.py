@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["none", "nf4"]
 Chat = bool | str  # whether prompts go into the chat template; a text: with this as the system message
-Attention = Literal["eager", "sdpa", "flash_attention_2"]
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flex_attention"]
 
 # When imported (by peft), it warns that an optional CPU kernel is missing.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

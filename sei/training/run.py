@@ -54,6 +54,7 @@ from sei.target.load import (
     load_tokenizer,
     model_fingerprint,
 )
+from sei.training.attention import kind_for
 from sei.training.module import PlannedModule, PreferenceModule, SupervisedModule
 from sei.training.packing import Item, accumulation_for, draw, encode_all, endless, plan_steps, self_check
 from sei.training.pairs import encode_pairs, pair_check
@@ -115,6 +116,9 @@ def train_sft(
         loop.on_check(checked)
     steps = _plan(encoded, hyperparameters, loop.seed)
     lengths = [[len(one) for one in step] for step in steps]
+    attention = kind_for(loop.attention, loop.dtype, loop.quantization)
+    if attention == "flash_attention_2":
+        loop = dataclasses.replace(loop, attention=attention)
     module = SupervisedModule(
         _loader(model, hyperparameters, loop),
         steps,
@@ -122,6 +126,7 @@ def train_sft(
         pad=tokenizer.eos_token_id,
         accumulation=_accumulation(lengths, hyperparameters, loop),
         seed=loop.seed,
+        attention=attention,
     )
     run_id = _run_id(model, hyperparameters, loop, module)
     return _fit(module, tokenizer, output, loop, run_id) | {
@@ -146,7 +151,7 @@ def train_dpo(
     The reference is the policy at the start. Its log-probabilities are computed once, before the first step, without
     dropout, and kept in the checkpoints folder. The loss of the first step is therefore exactly ln 2 (`sigmoid`); with dropout
     in the policy it scatters around ln 2. With `share_prefix=False` a pair's prompt is computed once for each answer: the
-    same result, but slower; flash attention, which takes no mask, always works this way.
+    same result, but slower; flash attention, which cannot share, always works this way.
 
     Returns what `train_sft` returns, with `pairs` (drawn) for `examples`, a pair's `tokens` being those of prompt and
     both answers; further `chosen_reward_curve`, `rejected_reward_curve`, `reward_margin_curve` and
@@ -161,7 +166,9 @@ def train_dpo(
     if loop.on_check is not None:
         loop.on_check(pair_check(encoded, tokenizer))
     steps = _plan(encoded, settings, loop.seed)
-    share = share_prefix and loop.attention != "flash_attention_2"
+    # Not flash attention, unless it is asked for: prompts that are shared are worth more.
+    attention = kind_for(loop.attention or "sdpa", loop.dtype, loop.quantization)
+    share = share_prefix and attention != "flash_attention_2"
     accumulation = _accumulation([[one.width(share) for one in step] for step in steps], settings, loop)
     module = PreferenceModule(
         _loader(model, settings, loop),
@@ -170,6 +177,7 @@ def train_dpo(
         pad=tokenizer.eos_token_id,
         accumulation=accumulation,
         seed=loop.seed,
+        attention=attention,
         share_prefix=share,
     )
     run_id = _run_id(model, settings, loop, module)

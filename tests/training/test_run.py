@@ -258,7 +258,7 @@ def test_devices_get_disjoint_parts_of_each_step_and_every_example_once() -> Non
         pairs = [
             (int(row[at]), int(row[at + 1]))
             for batch in batches
-            for row in batch.input_ids
+            for row in batch.row.input_ids
             for at in range(0, len(row), 3)
             if row[at] != 9
         ]
