@@ -93,15 +93,18 @@ def _by_spans(
     asking, keys, values = (tensor.split([span.tokens for span in spans], dim=2) for tensor in (query, key, value))
     found = []
     for number, span in enumerate(spans):
-        seen = [part[number] for part in (keys, values)]
+        seen, told = keys[number], values[number]
         if span.shared:
-            before = (part[number - 1][:, :, : span.shared] for part in (keys, values))
-            seen = [torch.cat(both, dim=2) for both in zip(before, seen, strict=True)]
+            seen, told = (
+                torch.cat((part[number - 1][:, :, : span.shared], own), dim=2)
+                for part, own in ((keys, seen), (values, told))
+            )
         mask = _mask(span, window, query.device)
         found.append(
             scaled_dot_product_attention(
                 asking[number],
-                *seen,
+                seen,
+                told,
                 attn_mask=mask,
                 dropout_p=dropout,
                 is_causal=mask is None,

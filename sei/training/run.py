@@ -55,6 +55,7 @@ from sei.target.load import (
     model_fingerprint,
 )
 from sei.training.attention import kind_for
+from sei.training.lora import lighten
 from sei.training.module import PlannedModule, PreferenceModule, SupervisedModule
 from sei.training.packing import Item, accumulation_for, draw, encode_all, endless, plan_steps, self_check
 from sei.training.pairs import encode_pairs, pair_check
@@ -403,6 +404,7 @@ def _trainable(
             trained = get_peft_model(base, config)
         except ValueError as error:
             raise UserError(f"target_modules={list(settings.target_modules)} do not fit {model}: {error}") from error
+    lighten(trained)
     if settings.gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         base.enable_input_require_grads()

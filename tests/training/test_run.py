@@ -281,7 +281,7 @@ def test_automatic_accumulation_keeps_micro_batches_small_and_the_result(base: P
         tokens = 0
 
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-            self.tokens = max(self.tokens, batch.input_ids.numel())
+            self.tokens = max(self.tokens, batch.row.input_ids.numel())
 
     whole, parts = Widest(), Widest()
     plain = dataclasses.replace(LORA, dropout=0.0, epochs=1, batch_examples=8, accumulation=None)
