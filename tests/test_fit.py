@@ -22,8 +22,10 @@ from sei.target import hub
 from sei.target.hub import missing_weights
 from sei.target.machine import GIB, Memory
 from sei.target.shape import Shape, shape_of
+from sei.training import liger
 from sei.training.memory import Setting, micro_batch, training_memory
-from sei.training.settings import Hyperparameters
+from sei.training.settings import Hyperparameters, Trainer
+from tests.target.small import small_model
 from tests.test_config import composed, options
 
 CPU, A24, A80 = Memory((), 24.0), Memory((24.0,), 64.0), Memory((80.0,), 256.0)
@@ -248,3 +250,15 @@ def test_the_check_needs_no_heavy_library() -> None:
         "heavy = {'torch', 'transformers', 'peft', 'faiss'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_ligers_kernels_are_refused_where_they_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "here a CPU trains" in liger.complaint(on_gpu=False)
+    monkeypatch.setattr(liger, "find_spec", lambda name: None)
+    assert '-e ".[liger]"' in liger.complaint(on_gpu=True)
+    monkeypatch.setattr(liger, "find_spec", lambda name: object())
+    assert liger.complaint(on_gpu=True) == ""
+    with pytest.raises(UserError, match="here a CPU trains"):
+        liger.apply(small_model())
+    on, off = (Trainer(liger=liger_on).fingerprint() for liger_on in (True, False))
+    assert on != off

@@ -1,9 +1,9 @@
 """LoRA's layers with fewer passes over the activations: the same products, but scaled and added within them.
 
-Place in the flow: `training.run` makes the model ready and calls `lighten`. PEFT computes
-`base(x) + lora_B(lora_A(x)) * scaling`, each operation a pass over numbers of the size of the output, and under autocast casts
-x twice for every layer that takes it. Here the sum and the factor are part of the last product (`torch.addmm`), and layers that take the same x share its cast.
-Layers of any other kind (quantized weights, DoRA, a bias in LoRA, several adapters) stay as PEFT has them. Example::
+Place in the flow: `training.run` makes the model ready and calls `lighten`. PEFT computes `base(x) + lora_B(lora_A(x)) *
+scaling`, each operation a pass over numbers of the size of the output, and under autocast casts x twice for every layer that
+takes it. Here the sum and the factor are part of the last product (`torch.addmm`), and layers that take the same x share its
+cast. Layers of any other kind (quantized weights, DoRA, a bias in LoRA, several adapters) stay as PEFT has them. Example::
 
     model = get_peft_model(base, config)
     lighten(model)

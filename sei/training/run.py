@@ -54,6 +54,7 @@ from sei.target.load import (
     load_tokenizer,
     model_fingerprint,
 )
+from sei.training import liger
 from sei.training.attention import kind_for
 from sei.training.lora import lighten
 from sei.training.module import PlannedModule, PreferenceModule, SupervisedModule
@@ -80,6 +81,7 @@ class Loop:
     dtype: Dtype = "auto"  # of the frozen weights; trained weights are float32
     quantization: Quantization = "none"  # of the frozen weights
     attention: Attention | None = None
+    liger: bool = False  # Liger's kernels
     accelerator: str = "auto"
     devices: str | int = "auto"
     num_nodes: int = 1
@@ -388,6 +390,8 @@ def _trainable(
     )
     if loop.quantization != "none":
         base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
+    if loop.liger:
+        liger.apply(base)
     trained: PreTrainedModel | PeftModel = base
     if not full and adapter is not None:
         trained = load_adapter(base, adapter, trainable=True)

@@ -28,13 +28,11 @@ from torch.utils.checkpoint import checkpoint
 from sei.training.attention import Kind, UnsupportedAttentionError, arguments, use_spans
 from sei.training.losses import target_logps
 from sei.training.packing import Row, Span
+from sei.training.settings import LOGITS_AT_ONCE
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
-
-CHUNK = 2**25
-"""Logits computed at a time: 128 MiB in float32, 262 positions of 128,000 words. Fewer would leave a GPU idle."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Way:
         return f"{kinds[self.attention]}{head}"
 
 
-def token_logps(model: PreTrainedModel | PeftModel, way: Way, row: Row, *, chunk: int = CHUNK) -> torch.Tensor:
+def token_logps(model: PreTrainedModel | PeftModel, way: Way, row: Row, *, chunk: int = LOGITS_AT_ONCE) -> torch.Tensor:
     """The log-probability of each of the row's targets, [labelled tokens], in float32 and nats.
 
     `chunk`: how many logits are computed at a time.

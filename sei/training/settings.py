@@ -21,6 +21,9 @@ Optimizer = Literal["adamw", "paged_adamw_32bit"]
 Preference = Literal["sigmoid", "ipo"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 
+LOGITS_AT_ONCE = 2**25
+"""128 MiB in float32: of 128,000 words 262 positions. With fewer a GPU would idle between the products."""
+
 
 @dataclass(frozen=True)
 class Hyperparameters:
@@ -70,10 +73,12 @@ class Trainer:
     strategy: str = "auto"
     precision: Precision = "auto"
     checkpoint_every: Count = 100  # optimizer steps
+    liger: bool = False  # Liger's kernels, on a GPU: `training.liger`
 
     def fingerprint(self) -> dict[str, Any]:
         """What of it decides the trained weights."""
-        return {"precision": self.precision, "devices": str(self.devices)}
+        kernels = {"liger": True} if self.liger else {}  # which round differently
+        return {"precision": self.precision, "devices": str(self.devices)} | kernels
 
     def complaints(self) -> list[str]:
         faults = []

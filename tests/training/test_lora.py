@@ -30,7 +30,7 @@ def test_logits_and_gradients_are_pefts(autocast: bool, dropout: float) -> None:
             logits = model(input_ids=torch.arange(1, 31)[None], use_cache=False).logits.float()
         logits.log_softmax(-1)[0, :, 7].sum().backward()
         found.append((logits, {name: one.grad for name, one in model.named_parameters() if one.grad is not None}))
-    close = 0.05 if autocast else 1e-5  # of the largest
+    close = 0.1 if autocast else 1e-5  # of the largest
     assert (found[0][0] - found[1][0]).abs().max() <= close * found[0][0].abs().max()
     assert found[0][1].keys() == found[1][1].keys()
     for name, gradient in found[0][1].items():
