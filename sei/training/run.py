@@ -107,8 +107,8 @@ def train_sft(
     Returns `tokens` (trained on: prompts, responses and end tokens, no padding), `label_tokens`, `examples` (drawn),
     `steps`, `seconds`, `first_loss` and `final_loss` (nats per token, of the first and last step), `loss_curve`,
     `tokens_curve` and `learning_rate_curve` (after, and of, each step), `device`,
-    `trained_parameters`, `accumulation`, `kept_steps`, `resumed_from_step`, and `rejected` (list of records.Rejected).
-    Raises UserError if there is nothing to train on or an adapter does not fit.
+    `trained_parameters`, `accumulation`, `attention` (how packed examples were kept apart), `kept_steps`,
+    `resumed_from_step`, and `rejected` (list of records.Rejected). Raises UserError if there is nothing to train on or an adapter does not fit.
     """
     tokenizer = load_tokenizer(model, revision=loop.revision, chat=loop.chat)
     encoded, rejected = encode_all(examples, tokenizer, hyperparameters.max_tokens)
@@ -270,6 +270,7 @@ def _fit(
         "final_loss": losses[-1],
         "trained_parameters": sum(one.numel() for one in module.parameters() if one.requires_grad),
         "accumulation": module.accumulation,
+        "attention": str(module.way),
         "device": device_name(trainer.strategy.root_device, trainer.world_size),
         "kept_steps": [] if every is None else list(range(every, len(module.steps) + 1, every)),
         "resumed_from_step": 0 if resume is None else _step_of(resume),
