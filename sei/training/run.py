@@ -108,7 +108,8 @@ def train_sft(
     `steps`, `seconds`, `first_loss` and `final_loss` (nats per token, of the first and last step), `loss_curve`,
     `tokens_curve` and `learning_rate_curve` (after, and of, each step), `device`,
     `trained_parameters`, `accumulation`, `attention` (how packed examples were kept apart), `kept_steps`,
-    `resumed_from_step`, and `rejected` (list of records.Rejected). Raises UserError if there is nothing to train on or an adapter does not fit.
+    `resumed_from_step`, and `rejected` (list of records.Rejected).
+    Raises UserError if there is nothing to train on or an adapter does not fit.
     """
     tokenizer = load_tokenizer(model, revision=loop.revision, chat=loop.chat)
     encoded, rejected = encode_all(examples, tokenizer, hyperparameters.max_tokens)
