@@ -101,9 +101,9 @@ def load_model(
 ) -> PreTrainedModel:
     """The causal language model of a local folder or hub name, in evaluation mode, on `device`.
 
-    `nf4` quantizes while loading: NF4 with double quantization, computing in bfloat16 on a GPU and in float32 on a
-    CPU. `attention` None takes eager on a CPU (under bf16 autocast it trains a small model a quarter faster than
-    sdpa), and transformers' choice on a GPU. Raises UserError if the weights cannot be loaded.
+    `nf4` quantizes while loading: NF4 with double quantization, computing in bfloat16 on a GPU and in float32 on a CPU.
+    `attention` None takes eager on a CPU, and transformers' choice on a GPU; training has an attention of its own.
+    Raises UserError if the weights cannot be loaded.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
