@@ -465,6 +465,7 @@ def _run_id(model: str | Path, settings: Hyperparameters, loop: Loop, module: Pl
         loop.dtype,
         loop.quantization,
         loop.precision,
+        loop.liger,
         loop.seed,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
