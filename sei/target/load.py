@@ -98,21 +98,31 @@ def load_model(
     quantization: Quantization = "none",
     attention: Attention | None = None,
     device: str = "cpu",
+    place: str | None = None,
 ) -> PreTrainedModel:
     """The causal language model of a local folder or hub name, in evaluation mode, on `device`.
 
     `nf4` quantizes while loading: NF4 with double quantization, computing in bfloat16 on a GPU and in float32 on a
     CPU. `attention` None takes eager on a CPU (under bf16 autocast it trains a small model a quarter faster than
-    sdpa), and transformers' choice on a GPU. Raises UserError if the weights cannot be loaded.
+    sdpa), and transformers' choice on a GPU. `place` is where the weights lie for now, if not on the `device` that will
+    compute with them: `cpu`, or `meta` for the model's structure without weights. Raises UserError if the weights cannot be
+    loaded.
     """
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
     _quiet_libraries()
     options: dict[str, Any] = {}
     on_gpu = torch.device(device).type == "cuda"
     if attention is not None or not on_gpu:
         options["attn_implementation"] = attention or "eager"
+    if place == "meta":
+        with _explained("model", model), torch.device("meta"):
+            config = AutoConfig.from_pretrained(str(model), revision=revision or "main", trust_remote_code=False)
+            empty: PreTrainedModel = AutoModelForCausalLM.from_config(config, **options)
+        return empty.eval()
+    if on_gpu and place is None:
+        options["device_map"] = {"": device}  # straight there: processes of one machine hold no copies in main memory
     if quantization == "nf4":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -138,7 +148,7 @@ def load_model(
             "stand in for them. Fetch the model again, or mend its config.json."
         )
     if quantization == "none":
-        loaded.to(device)  # type: ignore[arg-type]
+        loaded.to(place or device)  # type: ignore[arg-type]
     return loaded.eval()
 
 

@@ -63,7 +63,8 @@ def train(
     devices = device_count(loop.accelerator, loop.devices) * loop.num_nodes
     if devices == 1:
         return order.carry_out(folder)
-    say(f"training on {devices} devices, in separate processes")
+    shared = ", which share the model (fsdp2)" if loop.strategy == "fsdp2" else ""
+    say(f"training on {devices} devices, in separate processes{shared}")
     return _in_own_processes(order, folder, say)
 
 
