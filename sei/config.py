@@ -253,9 +253,26 @@ def complaints(config: Config) -> Iterator[str]:
                     f"model.quantization={config.model.quantization}: quantized weights cannot be trained, and {key}.method=full "
                     f"trains them all. Set model.quantization=none, or {key}.method=lora"
                 )
+    if config.trainer.enabled and config.trainer.sharded:
+        yield from _sharding_complaints(config)
     yield from config.eval.set_complaints(config.data)
     if not isinstance(config.engine, Replays):
         yield from training_complaints(config.data)
+
+
+def _sharding_complaints(config: Config) -> Iterator[str]:
+    """What `trainer=fsdp2` cannot spread over devices."""
+    if config.model.quantization != "none":
+        yield (
+            f"model.quantization={config.model.quantization}: trainer=fsdp2 spreads weights of 16 or 32 bits, not quantized "
+            "ones. Set model.quantization=none, or trainer=ddp, with which every device holds all of the quantized weights"
+        )
+    for key, phase in config.recipe.phases().items():
+        if phase.optimizer.startswith("paged"):
+            yield (
+                f"{key}.optimizer={phase.optimizer}: trainer=fsdp2 spreads the optimizer over the devices, and this one cannot "
+                f"be spread. Set {key}.optimizer=adamw"
+            )
 
 
 def drop(values: dict[str, Any], key: str) -> None:

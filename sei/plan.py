@@ -58,6 +58,7 @@ def what_is_missing(config: Config, *, ask: bool) -> Iterator[str]:
     if isinstance(config.engine, Replays):
         return
     memory = found_memory()
+    yield from fit.device_complaints(config, memory)
     if (said := fit.complaint(config, memory)) or (said := fit.disk_complaint(config)):
         yield said
     yield from fit.optimizer_complaints(config, memory)

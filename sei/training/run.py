@@ -49,6 +49,7 @@ from sei.target.load import (
     load_tokenizer,
     model_fingerprint,
 )
+from sei.target.machine import device_count
 from sei.training.model import loader, save
 from sei.training.module import PlannedModule, PreferenceModule, SupervisedModule
 from sei.training.packing import Item, accumulation_for, draw, encode_all, endless, plan_steps, self_check
@@ -184,16 +185,6 @@ def train_dpo(
     }
 
 
-def device_count(accelerator: str, devices: str | int) -> int:
-    """How many training processes `devices` gives a node: a number, a list (`0,1`), or every GPU (`auto`, -1)."""
-    text = str(devices)
-    if "," in text:
-        return len([part for part in text.split(",") if part.strip()])
-    if text not in ("auto", "-1"):
-        return int(text)
-    return torch.cuda.device_count() or 1 if accelerator in ("auto", "gpu", "cuda") else 1
-
-
 def device_name(device: torch.device, count: int) -> str:
     """`2 x NVIDIA H200`, or `cpu`."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -219,7 +210,7 @@ def _plan(encoded: Sequence[Item], settings: Hyperparameters, seed: int) -> list
 def _accumulation(lengths: Sequence[Sequence[int]], settings: Hyperparameters, loop: Loop) -> int:
     if settings.accumulation is not None:
         return settings.accumulation
-    return accumulation_for(lengths, _processes(loop), settings.micro_tokens or 8 * settings.max_tokens)
+    return accumulation_for(lengths, processes(loop), settings.micro_tokens or 8 * settings.max_tokens)
 
 
 def _fit(
@@ -297,19 +288,20 @@ def _trainer(module: PlannedModule, loop: Loop, callbacks: Sequence[Callback]) -
     )
 
 
-def _processes(loop: Loop) -> int:
+def processes(loop: Loop) -> int:
+    """How many processes train together."""
     return device_count(loop.accelerator, loop.devices) * loop.num_nodes
 
 
 def _is_sharded(loop: Loop) -> bool:
-    return loop.strategy == "fsdp2" and _processes(loop) > 1
+    return loop.strategy == "fsdp2" and processes(loop) > 1
 
 
 def _strategy(loop: Loop) -> str | Strategy:
     """Lightning's strategy; on one device there is nothing to share out."""
-    if _processes(loop) == 1:
+    if processes(loop) == 1:
         return "auto"
-    return Sharded(data_parallel_size=_processes(loop), tensor_parallel_size=1) if _is_sharded(loop) else "ddp"
+    return Sharded(data_parallel_size=processes(loop), tensor_parallel_size=1) if _is_sharded(loop) else "ddp"
 
 
 def _checkpointing(folder: Path, every: int) -> ModelCheckpoint:
@@ -377,7 +369,7 @@ def _run_id(model: str | Path, settings: Hyperparameters, loop: Loop, module: Pl
         loop.quantization,
         loop.precision,
         loop.seed,
-        _processes(loop) if _is_sharded(loop) else 1,  # the shares of a checkpoint fit no other number
+        processes(loop) if _is_sharded(loop) else 1,  # the shares of a checkpoint fit no other number
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
