@@ -297,8 +297,8 @@ def device_complaints(config: Config, memory: Memory) -> Iterator[str]:
         if copies.isdecimal() and int(copies) > 1:
             yield (
                 f"{name}={copies}: {starter} has started this command {copies} times, and each would run all of it. Start it "
-                f"once (Slurm: one task with all GPUs, --ntasks=1 --gpus={copies}); with trainer.devices={copies} it starts its own "
-                "processes to train."
+                f"once (Slurm: one task with all GPUs, --ntasks=1 --gpus={copies}): with trainer.devices={copies} it starts "
+                "its own processes to train."
             )
 
 

@@ -140,12 +140,16 @@ def _in_own_processes(order: _Order, folder: Path, say: Callable[[str], None]) -
 
 
 def _environment(loop: Loop) -> dict[str, str]:
-    """This process's, without what makes a process one of several that something else has started: on one machine it starts its
-    own."""
+    """This process's, for one with the same code, wherever it was started from.
+
+    On one machine without what makes a process one of several that something else has started: it starts its own.
+    """
+    here = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here))}
     if loop.num_nodes > 1:
-        return {**os.environ}
+        return environment
     ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return {name: value for name, value in os.environ.items() if name not in ranks}
+    return {name: value for name, value in environment.items() if name not in ranks}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
