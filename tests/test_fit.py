@@ -146,10 +146,72 @@ def test_an_optimizer_that_pages_a_gpu_is_refused_where_none_trains() -> None:
     assert not list(fit.optimizer_complaints(composed("recipe=cot"), CPU))
 
 
-@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_3", "model_parallel"])
-def test_sharded_strategies_are_refused_until_they_work(strategy: str) -> None:
-    with pytest.raises(UserError, match=rf"trainer.strategy={strategy}: .* do not work yet"):
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_3", "model_parallel", "ddp_spawn"])
+def test_strategies_that_were_never_tried_are_refused(strategy: str) -> None:
+    with pytest.raises(UserError, match=rf"trainer.strategy={strategy}: .*trainer=ddp gives .* trainer=fsdp2 spreads"):
         composed(f"trainer.strategy={strategy}")
+
+
+def test_what_cannot_be_spread_over_devices_is_refused_with_what_can() -> None:
+    large = ("model=llama2-7b", "recipe=correction", "trainer=fsdp2")
+    with pytest.raises(UserError, match=r"Set model.quantization=none, or trainer=ddp") as refused:
+        composed(*large)
+    assert "Set recipe.training.optimizer=adamw" in str(refused.value)
+    named = ("model.quantization=none", "recipe.training.optimizer=adamw")
+    assert composed(*large, *named).trainer.sharded
+    assert not composed("trainer=ddp", *large[:2]).trainer.sharded
+    with pytest.raises(
+        UserError, match=r"trainer.precision=16-mixed: .*Choose trainer.precision=bf16-mixed or 32-true"
+    ):
+        composed("trainer=fsdp2", "trainer.precision=16-mixed")
+
+
+def test_devices_that_share_a_model_hold_a_share_each_by_hand() -> None:
+    four = Memory((80.0,) * 4, 512.0)
+    full = composed("model=llama2-7b", "recipe=supercorrect", "trainer=fsdp2")
+    parts, apart = (
+        fit.needs(one, four).phases["recipe.training"]
+        for one in (full, composed("model=llama2-7b", "recipe=supercorrect"))
+    )
+    for part in ("weights", "trained"):
+        assert parts[part] == pytest.approx(apart[part] / 4), part
+    assert parts["activations"] == apart["activations"]
+    # 2 layers of 202 million weights, embedding and output matrix of 131 million each and 65 norms of 4,096 numbers, with 2
+    # bytes; the gradient of the larger part of them
+    layer, other = 4 * 4096**2 + 3 * 4096 * 11008, 2 * 32000 * 4096 + 65 * 4096
+    assert parts["whole layers"] == pytest.approx((2 * layer + other + max(layer, other)) * 2 * 1.05 / GIB)
+    assert fit.complaint(full, four) == ""
+    assert "reads all weights into main memory first, about 25 GiB" in fit.complaint(full, Memory((80.0,) * 4, 16.0))
+
+
+def test_several_devices_are_told_to_share_what_does_not_fit_on_one() -> None:
+    full = composed("model=llama2-7b", "recipe=supercorrect")
+    words, _ = fit.fitting(full, Memory((80.0,) * 4, 512.0))  # type: ignore[misc]
+    assert words == ("trainer.strategy=fsdp2",)
+    assert "trainer.strategy=fsdp2" not in " ".join(fit.fitting(full, A80)[0])  # type: ignore[index]
+
+
+def test_two_processes_on_a_processor_share_its_memory() -> None:
+    one, two = composed("recipe=cot"), composed("recipe=cot", "trainer=ddp", "trainer.devices=2")
+    assert fit.found(two, CPU) == fit.found(one, CPU) / 2 == 12
+
+
+def test_devices_that_are_not_there_and_copies_of_the_command_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_STEP_NUM_TASKS", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert list(fit.device_complaints(composed(), CPU)) == []
+    assert list(fit.device_complaints(composed("trainer=ddp", "trainer.devices=2"), CPU)) == []
+    assert list(fit.device_complaints(composed("trainer=gpu"), A24)) == []
+    [said] = fit.device_complaints(composed("trainer=gpu"), CPU)
+    assert said == "trainer.accelerator=gpu: there is no GPU here. With trainer=cpu the processor trains."
+    [said] = fit.device_complaints(composed("trainer=ddp", "trainer.devices=4"), A24)
+    assert said.endswith("Set trainer.devices=1, or auto for all.")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    assert list(fit.device_complaints(composed(), CPU)) == []
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    [said] = fit.device_complaints(composed(), CPU)
+    assert "srun has started this command 2 times" in said
+    assert "--ntasks=1 --gpus=2" in said
 
 
 def test_quantized_weights_are_not_all_trained() -> None:

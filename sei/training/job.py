@@ -66,6 +66,8 @@ def train(
         return order.carry_out(folder)
     shared = ", which share the model (fsdp2)" if loop.strategy == "fsdp2" else ""
     say(f"training on {devices} devices, in separate processes{shared}")
+    if hyperparameters.batch_tokens is None and (most := hyperparameters.batch_examples) < devices:
+        say(f"a step has {most} of batch_examples: more than {most} devices make it no faster (trainer.devices={most})")
     return _in_own_processes(order, folder, say)
 
 

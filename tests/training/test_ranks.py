@@ -102,5 +102,5 @@ def test_a_crash_and_a_damaged_checkpoint_change_nothing(few: Path) -> None:
     found: dict[str, Any] = json.loads((few / "resumed" / "result.json").read_text())
     assert found["from"] == 2
     assert found["loss"] == json.loads((few / RESUMED / "0.json").read_text())["result"]["loss_curve"]
-    undisturbed, resumed = (load_file(few / path / "two/adapter_model.safetensors") for path in (RESUMED, "resumed"))
+    undisturbed, resumed = (load_file(few / path / "two/model.safetensors") for path in (RESUMED, "resumed"))
     assert all(torch.equal(undisturbed[key], resumed[key]) for key in undisturbed)
