@@ -107,8 +107,9 @@ def test_what_other_launchers_leave_behind_does_not_matter(
 
 
 STAGE = """
-import dataclasses, sys
+import dataclasses, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 from sei.training.job import train
 from sei.training.run import Loop
 from tests.training.test_job import SFT, examples
