@@ -29,7 +29,7 @@ from sei.training.losses import answer_logps, dpo_loss, sft_loss, sft_term
 from sei.training.packing import Encoded, MicroBatch, micro_batches
 from sei.training.pairs import EncodedPair, PairBatch, attention_mask, pair_batches
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
-from sei.training.sharding import Load, Sharded, load_sharded, reshard
+from sei.training.sharding import Load, Sharded, load_sharded
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -320,7 +320,6 @@ class PreferenceModule(PlannedModule):
                     logps = self._logps(self.transfer_batch_to_device(batch, device, 0))
                 mine = new[trainer.global_rank]
                 table[batch.numbers[mine].to(device)] = logps[mine]
-        reshard(self.model)
         # Each row was filled by one device and is 0 on the others.
         reduced = trainer.strategy.reduce(table, reduce_op="sum")
         assert isinstance(reduced, torch.Tensor)

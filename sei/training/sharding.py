@@ -25,7 +25,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 if TYPE_CHECKING:
@@ -81,13 +81,6 @@ def _receive(unit: nn.Module, mesh: DeviceMesh, device: torch.device, *, first: 
             new = nn.Parameter(new, requires_grad=trained)
         for module, name in found:
             setattr(module, name, new)
-
-
-def reshard(model: nn.Module) -> None:
-    """Let go of what evaluation left whole, for the backward pass that would have done it."""
-    for module in model.modules():
-        if isinstance(module, FSDPModule):
-            module.reshard()
 
 
 def gathered(model: nn.Module) -> dict[str, Tensor]:
