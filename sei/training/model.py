@@ -66,6 +66,11 @@ def _trainable(
     )
     if loop.quantization != "none":
         base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
+        for module in base.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                # On such a processor bitsandbytes would repack the weights at the first evaluation (DPO's reference), for a
+                # product through which no gradient flows, also when training comes after it.
+                module.support_avx512bf16_for_cpu = False
     trained: PreTrainedModel | PeftModel = base
     if not full:
         # Without weights there is nothing to put into an adapter either: its structure is enough.
