@@ -39,7 +39,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sei.config import CHOSEN, FIXED, PLAIN, WHERE_AND_HOW, Config, Origin, build
+from sei.config import CHOSEN, FIXED, PLAIN, REHEARSAL, WHERE_AND_HOW, Config, Origin, build
 from sei.errors import UserError
 from sei.llm.settings import address_complaints
 from sei.schema import TARGET, defaults, keys_of, load_class, unknown_keys
@@ -204,8 +204,9 @@ def _fault(word: str, folders: Sequence[Path]) -> str | None:
     if name == "hydra":
         return None
     groups = (*FIXED, *CHOSEN, *OVERLAYS)
-    if name not in (*groups, *PLAIN):
-        nearest = difflib.get_close_matches(name, (*groups, *PLAIN), n=1, cutoff=0.0)[0]
+    known = (*groups, *PLAIN, REHEARSAL)
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         return f"unknown key '{key}'. Nearest: {nearest}"
     if "." in key or name not in groups or (value and not _SIMPLE.fullmatch(value)):
         return None

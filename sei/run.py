@@ -28,6 +28,7 @@ from sei.lab import Lab
 from sei.ledger import sums
 from sei.plan import announce_engine, check_machine, plan
 from sei.prospect import Nearby
+from sei.rehearsal import rehearsed
 from sei.terminal import Terminal
 from sei.tracking import report
 from sei.tracking.display import Display
@@ -60,10 +61,12 @@ def run(
     if config.left_out:
         display.note(f"recipe={config.recipe.name} has no use for {', '.join(config.left_out)}: left out.")
     if config.dry_run:
-        plan(config, display, nearby)
+        with rehearsed(config, display.note) as config:
+            plan(config, display, nearby)
         return None
-    with _ends_in_order():
+    with _ends_in_order(), contextlib.ExitStack() as rehearsal:
         try:
+            config = rehearsal.enter_context(rehearsed(config, display.note))
             check_machine(config, nearby)
             workspace = Workspace(folder, config.cache_dir, on_stage=display.stage, on_note=display.note)
             workspace.write("status.json", {"status": "running"})
