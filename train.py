@@ -44,7 +44,7 @@ def main(composed: DictConfig) -> float | None:
     job = HydraConfig.get()
     overrides, folder = list(job.overrides.task), Path(job.runtime.output_dir)
     in_sweep = job.mode is RunMode.MULTIRUN
-    show_page = in_sweep and not composed.dry_run
+    show_page = in_sweep and not composed.dry_run and not composed.rehearsal
     try:
         try:
             left_out = keys_to_leave_out(composed, overrides, recipes_of_sweep(job))

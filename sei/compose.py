@@ -50,7 +50,7 @@ CONF = ROOT / "conf"
 OVERLAYS = ("experiment", "ablation", "scale", "world")  # groups that change others
 _BUDGET = re.compile(r"(recipe\.\w+)\.(tokens|steps)")
 OPTIONAL = ("teacher", "clustering", "embedder")  # groups that not every recipe works with
-FOLLOWING = ("scale", "world")  # of these: those that follow from other choices
+FOLLOWING = ("world",)  # of these: those that follow from other choices
 _SIMPLE = re.compile(r"[\w.-]+(,[\w.-]+)*")
 
 
@@ -168,7 +168,31 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     if faults:
         raise UserError("\n".join(faults))
     words = [_as_hydra(word) for word in arguments]
-    return [*words, *_other_budgets(arguments)]
+    return [*words, *_other_budgets(arguments), *_rehearsed_sweep(arguments)]
+
+
+def _rehearsed_sweep(arguments: Sequence[str]) -> list[str]:
+    """What a rehearsal of an experiment changes of its sweep: it lies apart from the results, and of what is alike it tries one.
+
+    One seed, and of the models of one family the first; what the command line names stays.
+    """
+    given = dict(word.split("=", 1) for word in arguments if "=" in word)
+    experiment = given.get("experiment")
+    if given.get("scale") != "rehearsal" or experiment is None:
+        return []
+    written = OmegaConf.load(_option("experiment", experiment))
+    swept = OmegaConf.select(written, "hydra.sweeper.params") or {}
+    values = {key: [one.strip() for one in str(listed).split(",")] for key, listed in swept.items()}
+    words = {"hydra.sweep.dir": f"multirun/rehearsal-{experiment}"}
+    if seeds := values.get("seed"):
+        words["seed"] = seeds[0]
+    if models := values.get("model"):
+        first: dict[str, str] = {}
+        for model in models:
+            family = OmegaConf.select(OmegaConf.load(_option("model", model)), "family")
+            first.setdefault(family or model, model)
+        words["model"] = ",".join(first.values())
+    return [f"{key}={value}" for key, value in words.items() if key not in given]
 
 
 def _other_budgets(arguments: Sequence[str]) -> list[str]:
@@ -304,7 +328,7 @@ def _loader(sources: Sequence[Any]) -> ConfigLoaderImpl:
 
 
 _ALWAYS_SAID = ("model", "recipe", "data", "eval", "teacher", "engine")
-_SAID = ("experiment", "ablation", *_ALWAYS_SAID, "clustering", "embedder", "trainer", "logger")
+_SAID = ("experiment", "ablation", "scale", *_ALWAYS_SAID, "clustering", "embedder", "trainer", "logger")
 
 
 def nearby(

@@ -1,10 +1,10 @@
 """A rehearsal: the same run through the same code, so small that it shows in minutes whether all of it works.
 
-Place in the flow: with `scale=rehearsal`, `sei.run` runs what `rehearsed` makes of the configuration: a shrunken model of the same
-architecture and kind of tokenizer, a few problems, a scripted teacher on this machine; and first it says what the real run
-would lack here. Whatever an experiment, an ablation or the command line sets stays, where `conf/scale/rehearsal.yaml` does not say
-otherwise. A rehearsal has a cache of its own, counts no dollars, and claims nothing: its figures are those of a model that has
-learned one answer by heart.
+Place in the flow: with `scale=rehearsal`, `sei.run` runs what `rehearsed` makes of the configuration: a shrunken model of the
+same architecture and kind of tokenizer, a few problems, a scripted teacher on this machine; and first it says what the real
+run would lack here. Whatever an experiment, an ablation or the command line sets stays, where `conf/scale/rehearsal.yaml`
+does not say otherwise. A rehearsal has a cache of its own, counts no dollars, and claims nothing: its figures are those of a
+model that has learned one answer by heart.
 
 Example::
 
@@ -28,6 +28,7 @@ from sei.data.few import Few
 from sei.errors import UserError
 from sei.plan import what_is_missing
 from sei.recipes.sources import FromApi, FromModel
+from sei.recipes.super_correct import SuperCorrect
 from sei.records import Example, Problem, content_id
 from sei.source import installed_code
 from sei.target.engine import EngineChoice
@@ -39,16 +40,15 @@ from sei.target.shrunken import save_shrunken, shrink
 from sei.target.thoughts import Thoughts
 from sei.teacher.api.choice import Api, OwnPrice
 from sei.teacher.scripted import serving_script
-from sei.templates import Step, TemplateStyle, ThoughtTemplate, make_trace, write
+from sei.templates import Step, ThoughtTemplate, make_trace, write
+from sei.tracking.report import REHEARSAL
 from sei.training.settings import Hyperparameters
 
 Say = Callable[[str], None]
 P = TypeVar("P")
 
-MARK = "REHEARSAL: a shrunken model, made-up or few problems and a scripted teacher. No figure below means anything."
 _MODEL = "scripted"  # what the loopback's endpoint calls every model, so that none of them has a price
 _LEARNING_STEPS = 150  # until the shrunken model answers in the form that it is asked for; ours
-_TEXTS = 300  # problems that its vocabulary is made from
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def rehearsed(config: Config, say: Say) -> Iterator[Config]:
     if config.rehearsal is None:
         yield config
         return
-    say(MARK)
+    say(REHEARSAL)
     _say_what_the_real_run_lacks(config, say)
     data = _data(config, config.rehearsal)
     splits = data.load()
@@ -66,8 +66,8 @@ def rehearsed(config: Config, say: Say) -> Iterator[Config]:
         f"Problems: {len(splits.train)} of {config.data.name}" + (f"; made up: {', '.join(made_up)}" if made_up else "")
     )
     cache = config.cache_dir / "rehearsal"
-    model = _model(config, splits.train, cache / "models", say)
     problems = [*splits.train, *splits.validation, *(one for test in splits.tests.values() for one in test)]
+    model = _model(config, problems, cache / "models", say)
     with serving_script({problem.question: problem.answer for problem in problems}) as url:
         yield _small(dataclasses.replace(config, data=data, model=model, cache_dir=cache), config.rehearsal, url, say)
 
@@ -215,9 +215,9 @@ def _lessons(config: Config, problems: Sequence[Problem]) -> Iterator[Example]:
     answer = formats.solve_response(first.solution, first.answer)
     for problem in problems:
         yield _lesson(formats.solve(problem.question), answer)
-    if not config.recipe.checks:
+    if not isinstance(config.recipe, SuperCorrect):
         return
-    template_style: TemplateStyle = config.recipe.templates.style
+    template_style = config.recipe.templates.style
     thoughts = Thoughts("plain" if style == "plain" else "alpaca", template_style)
     step, tried = "Add up all that is named.", "Take one half of it."
     written = write(ThoughtTemplate((Step(step),), "Add up what belongs together.", first.answer), template_style)
@@ -255,6 +255,8 @@ def _taught(made: Path, rows: Sequence[Example], texts: Sequence[str], config: C
     )
     chat = False if (model.style or config.recipe.style) == "plain" else model.system or True
     train_sft(random, work / "taught", rows, settings, Loop(chat=chat, dtype="float32", accelerator="cpu", devices=1))
+    for file in (work / "taught").glob("*.safetensors"):  # the tokenizer that goes with it was told how to be asked
+        file.replace(random / file.name)
     with contextlib.suppress(OSError):  # another process may have been faster
-        (work / "taught").replace(made)
+        random.replace(made)
     shutil.rmtree(work, ignore_errors=True)

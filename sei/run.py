@@ -78,7 +78,9 @@ def run(
                 _write_page(folder, display)
             raise
         _write_page(folder, display)
-    if config.trainer.enabled and not in_sweep:
+    if config.rehearsal:
+        display.note("That was a rehearsal. The real run: the same command without scale=rehearsal")
+    elif config.trainer.enabled and not in_sweep:
         display.note(f"next, the same over seeds: {_over_seeds(overrides)}")
     validation = figures["validation"]
     return validation["accuracy"] if validation else None

@@ -41,7 +41,7 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 # ---------------------------------------------------------------------------------------------------------------- load
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """No progress bars in log files."""
     from transformers.utils import logging as transformers_logging
 
@@ -108,7 +108,7 @@ def load_model(
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    _quiet_libraries()
+    quiet_libraries()
     options: dict[str, Any] = {}
     on_gpu = torch.device(device).type == "cuda"
     if attention is not None or not on_gpu:

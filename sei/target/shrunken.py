@@ -1,4 +1,4 @@
-"""Shrunken models: the architecture, the kind of tokenizer and the chat template of a real target, at a width that trains at once.
+"""Shrunken models: architecture, kind of tokenizer and chat template of a real target, at a width that trains at once.
 
 Place in the flow: a rehearsal (`sei.rehearsal`) and the tests of the target take such a model in the place of one that is too
 large for this machine. The weights are random, and the vocabulary is trained on the texts that are handed in; everything that
@@ -134,6 +134,9 @@ def _save(folder: Path, config: PretrainedConfig, tokenizer: Any, seed: int) -> 
     import torch
     from transformers import AutoModelForCausalLM
 
+    from sei.target.load import quiet_libraries
+
+    quiet_libraries()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -1,7 +1,7 @@
 """A scripted teacher: an OpenAI-compatible server on loopback that answers every role with a well-formed reply of no worth.
 
-Place in the flow: a rehearsal (`sei.rehearsal`) runs a recipe against it, from the first call to the last, before anybody pays for
-one; the tests' server, which misbehaves as well, says what this one says. A reply depends only on the first message of a
+Place in the flow: a rehearsal (`sei.rehearsal`) runs a recipe against it from the first call to the last, before anybody pays
+for one; the tests' server, which misbehaves as well, says what this one says. A reply depends only on the first message of a
 request, so a resumed run gets what the interrupted one got. It keeps nothing and is no language model.
 
 Example::
@@ -166,7 +166,7 @@ def scripted(body: Mapping[str, Any], gold: Mapping[str, str]) -> str:
         return json.dumps(scripted_groups(prompt, role == "cluster_seed"))
     if role == "cluster_merge":
         return json.dumps(scripted_merges(prompt))
-    reply: dict[str, Any] = {
+    replies: dict[str, dict[str, Any]] = {
         "diagnose": {"step": step if steps else 0, "reason": f"Step {step} is wrong.", "kind": "wrong operation",
                      "keyphrases": [PHRASES[seed % len(PHRASES)]]},
         "correct": {"step": step, "explanation": "The quantity is wrong.", "steps": [f"The result is {answer}."],
@@ -176,8 +176,8 @@ def scripted(body: Mapping[str, Any], gold: Mapping[str, str]) -> str:
         "trace": {"step": step if steps else 0, "cause": "A slip.", "correction": "Do it right.",
                   "answer": answer},
         "inspect": {"correct": True, "faults": []},
-    }[role]  # fmt: skip
-    return json.dumps(reply)
+    }  # fmt: skip
+    return json.dumps(replies[role])
 
 
 @contextlib.contextmanager
