@@ -61,9 +61,13 @@ def what_is_missing(config: Config, *, ask: bool) -> Iterator[str]:
     if (said := fit.complaint(config, memory)) or (said := fit.disk_complaint(config)):
         yield said
     yield from fit.optimizer_complaints(config, memory)
+    yield from fit.source_complaints(config, memory)
     model = config.model
     if said := missing_weights(model.path, model.revision, gated=model.gated, ask=ask):
         yield f"weights: {said}"
+    for key, source in config.recipe.other_models():
+        if said := missing_weights(source.path, source.revision, gated=source.gated, ask=ask):
+            yield f"weights: {key}: {said}"
 
 
 def announce_engine(lab: Lab) -> None:

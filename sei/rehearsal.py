@@ -125,7 +125,6 @@ def _endpoints(config: Config, url: str) -> Config:
                 mode="live",
                 budget_usd=None,
                 price=OwnPrice(0, 0),
-                retired=None,
             )
         if isinstance(part, FromApi):
             return dataclasses.replace(part, model=f"{_MODEL}-{part.label}", base_url=url, api_key_env="")

@@ -1,8 +1,8 @@
 """A few problems of another data set: its own where they lie in a folder, else made-up ones in the same form.
 
-Place in the flow: a rehearsal (`sei.rehearsal`) puts this in the place of the data set, so that every stage has something to work on
-where the hub cannot be reached. Made-up problems are those of the arithmetic world, written as the set writes its own: with a box,
-or with choices. They say nothing of a model.
+Place in the flow: a rehearsal (`sei.rehearsal`) puts this in the place of the data set, so that every stage has something to
+work on where the hub cannot be reached. Made-up problems are those of the arithmetic world, written as the set writes its own:
+with a box, or with choices. They say nothing of a model.
 
 Example::
 
