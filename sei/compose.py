@@ -171,28 +171,42 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     return [*words, *_other_budgets(arguments), *_rehearsed_sweep(arguments)]
 
 
+_REHEARSED = (
+    "recipe",
+    "ablation",
+    "teacher",
+    "model",
+)  # keys whose values take other paths through the code, in this order
+_MOST_REHEARSED = 5  # jobs: some three minutes
+
+
 def _rehearsed_sweep(arguments: Sequence[str]) -> list[str]:
     """What a rehearsal of an experiment changes of its sweep: it lies apart from the results, and of what is alike it tries one.
 
-    One seed, and of the models of one family the first; what the command line names stays.
+    Of the models of one family the first; of every other key the first value, once so many jobs are together. What the command
+    line names stays.
     """
     given = dict(word.split("=", 1) for word in arguments if "=" in word)
     experiment = given.get("experiment")
     if given.get("scale") != "rehearsal" or experiment is None:
         return []
-    written = OmegaConf.load(_option("experiment", experiment))
-    swept = OmegaConf.select(written, "hydra.sweeper.params") or {}
-    values = {key: [one.strip() for one in str(listed).split(",")] for key, listed in swept.items()}
+    swept = OmegaConf.select(OmegaConf.load(_option("experiment", experiment)), "hydra.sweeper.params") or {}
     words = {"hydra.sweep.dir": f"multirun/rehearsal-{experiment}"}
-    if seeds := values.get("seed"):
-        words["seed"] = seeds[0]
-    if models := values.get("model"):
-        first: dict[str, str] = {}
-        for model in models:
-            family = OmegaConf.select(OmegaConf.load(_option("model", model)), "family")
-            first.setdefault(family or model, model)
-        words["model"] = ",".join(first.values())
+    jobs = 1
+    for key in sorted(swept, key=lambda one: _REHEARSED.index(one) if one in _REHEARSED else len(_REHEARSED)):
+        values = [one.strip() for one in str(swept[key]).split(",")]
+        if key == "model":
+            values = list({_family(model): model for model in reversed(values)}.values())[::-1]
+        kept = values[: max(1, _MOST_REHEARSED // jobs)] if key in _REHEARSED else values[:1]
+        if key not in given:
+            words[key] = ",".join(kept)
+            jobs *= len(kept)
     return [f"{key}={value}" for key, value in words.items() if key not in given]
+
+
+def _family(model: str) -> str:
+    """What the model is built like, as its preset says; the model's own name where it says nothing."""
+    return OmegaConf.select(OmegaConf.load(_option("model", model)), "family") or model
 
 
 def _other_budgets(arguments: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sei.config import Config, Model, Rehearsal
+from sei.config import Config, Model, Rehearsal, complaints
 from sei.data.few import Few
 from sei.errors import UserError
 from sei.plan import what_is_missing
@@ -97,7 +97,8 @@ def _small(config: Config, wanted: Rehearsal, url: str, say: Say) -> Config:
     """Everything but the model and its problems, made small; models that are asked over an API are asked at `url`."""
     replaced = _endpoints(config, url)
     recipe = _with_values(replaced.recipe, "recipe", wanted)
-    recipe = recipe.with_phases(steps=wanted.steps, tokens=None)
+    rounds = getattr(recipe, "rounds", 1)  # a budget of steps is for all of them
+    recipe = recipe.with_phases(steps=wanted.steps * rounds, tokens=None)
     if any(phase.keep_every for phase in recipe.phases().values()):
         recipe = recipe.with_phases(keep_every=1)
     small = dataclasses.replace(
@@ -109,7 +110,10 @@ def _small(config: Config, wanted: Rehearsal, url: str, say: Say) -> Config:
         logger=dataclasses.replace(config.logger, group="rehearsal", tags=[*config.logger.tags, "rehearsal"]),
         expected=[],
     )
-    return small if found_memory().gpus else _on_cpu(small, say)
+    small = small if found_memory().gpus else _on_cpu(small, say)
+    if faults := list(complaints(small)):
+        raise UserError("\n".join(["The rehearsal of this configuration would not be valid:", *faults]))
+    return small
 
 
 def _endpoints(config: Config, url: str) -> Config:
