@@ -67,7 +67,7 @@ def what_is_missing(config: Config, *, ask: bool) -> Iterator[str]:
         yield f"weights: {said}"
     for key, source in config.recipe.other_models():
         if said := missing_weights(source.path, source.revision, gated=source.gated, ask=ask):
-            yield f"weights: {key}: {said}"
+            yield f"weights: {key}: {said.replace('model.revision', f'{key}.revision').replace('model.path', f'{key}.path')}"
 
 
 def announce_engine(lab: Lab) -> None:

@@ -86,7 +86,7 @@ def test_the_command_line_and_experiments_win() -> None:
     assert (config.data.name, config.teacher.name) == ("math", "gpt-4o-mini")
     assert config.eval.sets == {"in_domain": ["math"], "out_of_domain": ["svamp", "asdiv"]}
     assert composed("experiment=lema_main_math", "model=llama2-7b", "recipe=correction").data.name == "math"
-    assert composed("experiment=supercorrect_main", "model=llama3.1-8b-instruct").teacher.name == "o1-mini"
+    assert composed("experiment=supercorrect_main", "model=llama3.1-8b-instruct").teacher.name == "gpt-5.6-terra"
 
 
 def test_data_of_one_s_own_are_tested_on_too() -> None:

@@ -14,6 +14,7 @@ from typing import ClassVar
 import pytest
 
 from sei import fit
+from sei.config import Config
 from sei.errors import UserError
 from sei.gpu_hours import RATES, generation_hours, training_hours
 from sei.plan import what_is_missing
@@ -275,9 +276,9 @@ def test_another_model_s_weights_are_looked_at_before_the_run(tmp_path: Path) ->
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
     (tmp_path / "config.json").write_text("{}")
     found = list(what_is_missing(sources(f"path: {tmp_path}", "parameters_billion: 0.1"), ask=False))
-    assert any(
-        f"weights: recipe.mistake_sources[1]: {tmp_path} has its weights as pickles only" in one for one in found
-    )
+    [said] = [one for one in found if one.startswith("weights: recipe.mistake_sources[1]")]
+    assert f"{tmp_path} has its weights as pickles only" in said
+    assert "name it with recipe.mistake_sources[1].revision=refs/pr/NUMBER" in said
 
 
 def test_another_model_is_loaded_in_its_own_way(tmp_path: Path) -> None:
