@@ -133,7 +133,7 @@ def _endpoints(config: Config, url: str) -> Config:
         if isinstance(part, FromApi):
             return dataclasses.replace(part, model=f"{_MODEL}-{part.label}", base_url=url, api_key_env="")
         if isinstance(part, FromModel):
-            return dataclasses.replace(part, path=config.model.path)
+            return dataclasses.replace(part, path=config.model.path, revision=None)
         if isinstance(part, list):
             return [replaced(one) for one in part]
         if dataclasses.is_dataclass(part) and not isinstance(part, type):

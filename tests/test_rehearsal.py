@@ -12,6 +12,7 @@ from sei.compose import prepare
 from sei.data.few import Few, written_as
 from sei.data.sources import Published
 from sei.errors import UserError
+from sei.export.finished import FinishedRun
 from sei.ledger import read_ledger
 from sei.records import Verdict
 from sei.rehearsal import rehearsed
@@ -53,6 +54,8 @@ def test_an_experiment_of_each_method_is_rehearsed_from_end_to_end(
     assert {stage: results["ledger"][stage]["records"] > 0 for stage in stages} == dict.fromkeys(stages, True)
     for name in ("report.txt", "report.html"):
         assert "REHEARSAL" in (tmp_path / "run" / name).read_text(encoding="utf-8").upper(), name
+    with pytest.raises(UserError, match="this was a rehearsal"):
+        FinishedRun(tmp_path / "run")
     paid = read_ledger(tmp_path / "run").total
     assert paid.calls > 0
     assert (paid.used_usd, paid.paid_usd) == (0.0, 0.0)
