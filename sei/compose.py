@@ -92,6 +92,8 @@ class OptionSource(FileConfigSource):
         found = super().list(_moved(config_path), results_filter)
         if config_path == "":
             found = sorted({*found, "experiment"} - set(FOLLOWING))
+        if config_path == "scale":  # what a recipe changes for a model follows from both
+            found = [name for name in found if self.is_config(f"{config_path}/{name}")]
         return [name for name in found if not name.startswith("_")]
 
 
