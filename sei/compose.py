@@ -13,16 +13,19 @@ Example::
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import difflib
 import hashlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import yaml
@@ -170,15 +173,10 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     if faults:
         raise UserError("\n".join(faults))
     words = [_as_hydra(word) for word in arguments]
-    return [*words, *_other_budgets(arguments), *_rehearsed_sweep(arguments)]
+    return [*words, *_other_budgets(arguments), *_rehearsed_sweep(arguments), *_no_folder(arguments)]
 
 
-_REHEARSED = (
-    "recipe",
-    "ablation",
-    "teacher",
-    "model",
-)  # keys whose values take other paths through the code, in this order
+_REHEARSED = ("recipe", "ablation", "teacher", "model")  # whose values take other paths through the code, in this order
 _MOST_REHEARSED = 5  # jobs: some three minutes
 
 
@@ -209,6 +207,16 @@ def _rehearsed_sweep(arguments: Sequence[str]) -> list[str]:
 def _family(model: str) -> str:
     """What the model is built like, as its preset says; the model's own name where it says nothing."""
     return OmegaConf.select(OmegaConf.load(_option("model", model)), "family") or model
+
+
+def _no_folder(arguments: Sequence[str]) -> list[str]:
+    """Hydra makes a folder for every job before it runs: that of a dry run lies among temporary files and is taken away."""
+    given = {key: value for key, _, value in map(_parted, arguments)}
+    if yaml.safe_load(given.get("dry_run", "false")) is not True:
+        return []
+    folder = mkdtemp(prefix="sei-dry-run-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return [f"{key}={folder}" for key in ("hydra.run.dir", "hydra.sweep.dir") if key not in given]
 
 
 def _other_budgets(arguments: Sequence[str]) -> list[str]:

@@ -238,9 +238,18 @@ def test_the_revision_that_has_safetensors_is_named(hub_address: str, tmp_path: 
 def test_a_hub_that_does_not_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the hub cannot be reached" in asked("http://127.0.0.1:9", tmp_path, None)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     assert not hub.hub_answers()
+    monkeypatch.delenv("HF_ENDPOINT")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    assert not hub.hub_answers(), "nor does the proxy"
+
+
+def test_a_hub_that_answers_at_all_answers(hub_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("HF_ENDPOINT", hub_address)
+    assert hub.hub_answers()
 
 
 def test_the_check_needs_no_heavy_library() -> None:

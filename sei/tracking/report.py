@@ -139,7 +139,7 @@ def show(console: Terminal, figures: Mapping[str, Any], artifacts: Sequence[Arti
         console.print(f"\n{REHEARSAL}\n")
     tables = []
     if figures["eval"]:
-        tables += [_accuracy_table(figures), *_sample_tables(figures), *_part_tables(figures)]
+        tables += [_accuracy_table(figures), *_change_table(figures), *_sample_tables(figures), *_part_tables(figures)]
     if figures["second_pass"]:
         tables.append(_second_pass_table(figures["second_pass"]))
     if figures["located"]:
@@ -181,6 +181,22 @@ def _accuracy_table(figures: Mapping[str, Any]) -> Table:
                 after = average["after"] and average["after"][kind]
                 table.add_row(f"{kind}, {domain}", size, *_before_after(average["before"][kind], after))
     return table
+
+
+def _change_table(figures: Mapping[str, Any]) -> Iterator[Table]:
+    """What training fixed and broke on the items of each set, and the paired test; nothing where nothing was trained."""
+    changed = {name: entry["change"] for name, entry in figures["eval"].items() if entry["change"]}
+    if not changed:
+        return
+    table = _table(
+        "Changed by training, on the same items (paired)",
+        "evaluation set",
+        numbers=("n", "difference, points [95 %]", "fixed", "broken", "p (McNemar)"),
+    )
+    for name, row in changed.items():
+        difference = f"{100 * row['mean']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+        table.add_row(name, f"{row['n']:,}", difference, f"{row['fixed']:,}", f"{row['broken']:,}", f"{row['p']:.4f}")
+    yield table
 
 
 def _graders_differ(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None) -> bool:
