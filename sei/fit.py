@@ -17,13 +17,14 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, combinations
+from pathlib import Path
 
 from sei.config import Config
 from sei.recipes.work import kept_steps
 from sei.target.load import Dtype
 from sei.target.machine import GIB, Memory, free_disk
 from sei.target.precision import dtype_for, precision_for
-from sei.target.shape import NF4_BYTES, Shape, shape_of
+from sei.target.shape import NF4_BYTES, Shape, cached_snapshot, shape_of
 from sei.training.memory import Setting, trained_parameters, training_memory
 from sei.training.settings import Hyperparameters
 
@@ -246,6 +247,47 @@ def _nf4(config: Config) -> tuple[Config, tuple[str, ...]]:
         return config, ()
     model = dataclasses.replace(config.model, quantization="nf4")
     return dataclasses.replace(config, model=model), ("model.quantization=nf4",)
+
+
+# Other models that make attempts
+
+
+def source_needs(config: Config, memory: Memory) -> dict[str, Parts | None]:
+    """GiB of each other model that is loaded to make attempts, by its key; None where nobody says how large it is."""
+    found: dict[str, Parts | None] = {}
+    for key, source in config.recipe.other_models():
+        here = Path(source.path).is_dir() or cached_snapshot(source.path)
+        model = dataclasses.replace(
+            config.model,
+            path=source.path,
+            parameters_billion=source.parameters_billion or 1.0,
+            shape=None,
+            dtype=source.dtype,
+            quantization=source.quantization,
+        )
+        alone = dataclasses.replace(config, model=model, trainer=dataclasses.replace(config.trainer, enabled=False))
+        found[key] = needs(alone, memory).phases["generation"] if here or source.parameters_billion else None
+    return found
+
+
+def source_complaints(config: Config, memory: Memory) -> Iterator[str]:
+    """Other models that make attempts and do not fit, or of which nobody says how large they are."""
+    sources, has = dict(config.recipe.other_models()), found(config, memory)
+    for key, parts in source_needs(config, memory).items():
+        source = sources[key]
+        if parts is None:
+            yield (
+                f"memory: {key}: {source.path} is not on this machine. Add parameters_billion to this source of attempts, so "
+                "that its memory can be counted."
+            )
+        elif (most := sum(parts.values())) > has:
+            smaller = (
+                "" if source.quantization == "nf4" else "Add quantization: nf4 to this source of attempts, or take "
+            )
+            yield (
+                f"memory: {key}: {source.path} needs about {most:.0f} GiB of one device to generate, quantization="
+                f"{source.quantization}. {memory}. {smaller or 'Take '}a smaller model."
+            )
 
 
 # Disk

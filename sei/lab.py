@@ -217,6 +217,11 @@ class Lab:
             adapter=adapter,
         )
 
+    def generation_dtype(self, wanted: Dtype) -> Dtype:
+        """What `auto` means for weights that this run's engine generates with."""
+        engine = self.config.engine
+        return cast(Dtype, dtype_for(wanted, engine.device if isinstance(engine, OnDevice) else "auto").value)
+
     def target(self, adapter: Adapter | None = None) -> Target:
         """The target with `adapter`, to be asked. Cheap until its first question."""
         return self.model(self.weights(adapter))

@@ -54,6 +54,7 @@ from sei.training.model import loader, save
 from sei.training.module import PlannedModule, PreferenceModule, SupervisedModule
 from sei.training.packing import Item, accumulation_for, draw, encode_all, endless, plan_steps, self_check
 from sei.training.pairs import encode_pairs, pair_check
+from sei.training.progress import PlainProgress
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 from sei.training.sharding import Sharded, check_sharded_checkpoint, gathered
 
@@ -86,7 +87,9 @@ class Loop:
     seed: int = 0  # of the order of the rows, new LoRA weights and dropout
     loggers: Sequence[Logger] = ()
     callbacks: Sequence[Callback] = ()
-    on_check: Callable[[str], None] | None = None  # receives the self-check: the first training row, decoded
+    on_check: Callable[[str], None] | None = (
+        None  # receives the self-check (the first training row, decoded) and progress
+    )
 
 
 def train_sft(
@@ -225,6 +228,8 @@ def _fit(
     callbacks: list[Callback] = []
     if folder is not None:
         callbacks.append(_checkpointing(folder, loop.checkpoint_every))
+    if loop.on_check is not None and not sys.stderr.isatty():
+        callbacks.append(PlainProgress(loop.on_check))
     if module.settings.keep_every is not None:
         callbacks.append(_Keep(module.settings.keep_every, kept, saved, fresh=resume is None))
     with _quiet(), _disk_errors(output), _interruptible():
@@ -412,15 +417,19 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Show Lightning's remarks about hardware and loggers on a terminal only, not in log files."""
-    log = logging.getLogger("pytorch_lightning")
-    level = log.level
+    """Leave out what Lightning says of hardware, of loggers to buy and of how a loop should be written: errors are raised."""
+    logs = [logging.getLogger(name) for name in _LIGHTNING]
+    levels = [log.level for log in logs]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-        if not sys.stderr.isatty():
+        for log in logs:
             log.setLevel(logging.ERROR)
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            warnings.filterwarnings("ignore", module=log.name)
         try:
             yield
         finally:
-            log.setLevel(level)
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
+
+
+_LIGHTNING = ("pytorch_lightning", "lightning_fabric", "lightning_utilities")
