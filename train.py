@@ -10,8 +10,8 @@ Reads top to bottom; the method is in `sei/recipes/<recipe>.py`. Heavy libraries
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shlex
 import signal
 import sys
 from functools import partial
@@ -26,6 +26,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -39,27 +40,38 @@ register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(composed: DictConfig) -> float | None:
     """Run one job. Returns the accuracy on the validation split after training, for sweepers."""
+    from sei.tracking.log_file import logged
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with contextlib.nullcontext() if composed.dry_run else logged(folder):
+        return job(composed, folder)
+
+
+def job(composed: DictConfig, folder: Path) -> float | None:
+    """Check the configuration and run it in `folder`; what goes wrong is said in one line, and the exit status tells it."""
     from sei.run import record_failure, run
 
-    job = HydraConfig.get()
-    overrides, folder = list(job.overrides.task), Path(job.runtime.output_dir)
-    in_sweep = job.mode is RunMode.MULTIRUN
-    show_page = in_sweep and not composed.dry_run
+    hydra_job = HydraConfig.get()
+    overrides = list(hydra_job.overrides.task)
+    in_sweep = hydra_job.mode is RunMode.MULTIRUN
+    show_page = in_sweep and not composed.dry_run and not composed.rehearsal
     try:
         try:
-            left_out = keys_to_leave_out(composed, overrides, recipes_of_sweep(job))
-            chosen = origins(composed, overrides, job.runtime.config_sources, swept_by_experiment(job))
+            left_out = keys_to_leave_out(composed, overrides, recipes_of_sweep(hydra_job))
+            chosen = origins(composed, overrides, hydra_job.runtime.config_sources, swept_by_experiment(hydra_job))
             config = build(composed, left_out=left_out, chosen=tuple(chosen))
         except UserError as error:
-            record_failure(folder, error)
+            if not composed.dry_run:
+                record_failure(folder, error)
             raise
-        where = origin(job, sys.argv[1:], left_out, multirun=in_sweep)
-        near = partial(nearby, overrides, job.runtime.config_sources)
+        where = origin(hydra_job, sys.argv[1:], left_out, multirun=in_sweep)
+        near = partial(nearby, overrides, hydra_job.runtime.config_sources)
         return run(config, folder, without(overrides, left_out), where, nearby=near, in_sweep=in_sweep)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         if in_sweep:
-            raise  # marks this job as failed; the other jobs of the sweep go on
+            # Marks this job as failed; the other jobs of the sweep go on. Hydra prints no traceback of this kind of error.
+            raise CompactHydraException(str(error).partition("\n")[0]) from None
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print(str(stop) or "Interrupted. Run the same command to resume.", file=sys.stderr)
@@ -67,16 +79,15 @@ def main(composed: DictConfig) -> float | None:
         sys.exit(128 + (stop.number if isinstance(stop, Ended) else signal.SIGINT))
     finally:
         if show_page:
-            show_sweep(Path(job.sweep.dir))
+            update_sweep(Path(hydra_job.sweep.dir))
 
 
-def show_sweep(folder: Path) -> None:
+def update_sweep(folder: Path) -> None:
     """Write the sweep's page anew, now that one more of its jobs has ended."""
-    from sei.compare import update_page
+    from sei.comparison.page import update_page
     from sei.tracking.page.run import try_to_write
 
-    if page := try_to_write(lambda: update_page(folder), print):
-        print(f"sweep: {page}\nnext, with paired tests: {shlex.join(['python', '-m', 'sei.compare', str(folder)])}")
+    try_to_write(lambda: update_page(folder), print)
 
 
 def recipes_of_sweep(job: Any) -> list[str]:
@@ -99,4 +110,8 @@ if __name__ == "__main__":
         sys.argv[1:] = prepare(sys.argv[1:])
     except UserError as error:
         sys.exit(f"error: {error}")
-    main()
+    try:
+        main()
+    finally:
+        if sweep := sys.modules.get("sei.sweep"):  # Hydra imported it, as a run or a sweep began
+            sweep.narrator().tell_end()

@@ -14,13 +14,14 @@ from __future__ import annotations
 import re
 import signal
 
-# A terminal obeys these: they move the cursor, clear the screen, set its title. Line breaks and tabs do no harm.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# A terminal obeys these: they move the cursor, clear the screen, set its title. Line breaks and tabs do no harm. A half of a
+# surrogate pair, which a model's JSON may hold, is no character and could not be written at all.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
     """`text` with a terminal's control characters as escapes that are seen (`\\x1b`) and not obeyed."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return _CONTROL.sub(lambda match: (r"\x{:02x}" if match[0] < "\u0100" else r"\u{:04x}").format(ord(match[0])), text)
 
 
 class UserError(Exception):

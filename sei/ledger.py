@@ -140,6 +140,17 @@ def sums(folder: Path) -> Sums:
         store.close()
 
 
+def used_dollars(folder: Path) -> float | None:
+    """What the teacher's answers of the run in `folder` cost, whoever paid them; 0 without an API teacher, None where its
+    store is gone."""
+    if not (folder / RUN_FILE).is_file():
+        return 0.0
+    try:
+        return read_ledger(folder).total.used_usd
+    except UserError:
+        return None
+
+
 def _fixed(before: int, after: int, usd: float) -> Fixed:
     return Fixed(before, after, usd / (before - after) if after < before else None)
 

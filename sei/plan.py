@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.table import Table
 
 from sei import fit
-from sei.config import Config
+from sei.config import Config, Origin
 from sei.data.sources import SOURCES, load_tests, stand_ins
 from sei.data.splits import Splits
 from sei.errors import UserError
@@ -59,14 +59,19 @@ def what_is_missing(config: Config, *, ask: bool) -> Iterator[str]:
     if isinstance(config.engine, Replays):
         return
     memory = found_memory()
+    yield from fit.device_complaints(config, memory)
     if (said := fit.complaint(config, memory)) or (said := fit.disk_complaint(config)):
         yield said
     yield from fit.optimizer_complaints(config, memory)
     if config.trainer.enabled and config.trainer.liger and (said := liger.complaint(on_gpu=fit.on_gpu(config, memory))):
         yield said
+    yield from fit.source_complaints(config, memory)
     model = config.model
     if said := missing_weights(model.path, model.revision, gated=model.gated, ask=ask):
         yield f"weights: {said}"
+    for key, source in config.recipe.other_models():
+        if said := missing_weights(source.path, source.revision, gated=source.gated, ask=ask):
+            yield f"weights: {key}: {said.replace('model.revision', f'{key}.revision').replace('model.path', f'{key}.path')}"
 
 
 def announce_engine(lab: Lab) -> None:
@@ -89,10 +94,10 @@ def _engine_not_started(lab: Lab) -> list[str]:
     return []
 
 
-def plan(config: Config, display: Display, nearby: Nearby | None = None) -> None:
+def plan(config: Config, display: Display, origin: Origin, nearby: Nearby | None = None) -> None:
     """Dry run: what is finished already, what would come, the prompts as they would be sent, the cost, and what is missing.
 
-    `nearby` gives command lines near this one, see `sei.compose.nearby`.
+    `origin` names the ablation and the experiment; `nearby` gives command lines near this one, see `sei.compose.nearby`.
     """
     missing = list(what_is_missing(config, ask=False))
     done = Workspace(Path("."), config.cache_dir, compute=False, on_stage=display.stage, on_note=display.note)
@@ -103,7 +108,8 @@ def plan(config: Config, display: Display, nearby: Nearby | None = None) -> None
         train, tests = lab.splits.train, lab.splits.tests
         sizes = ", ".join(f"{name} {len(lab.test(name)):,}" for name in tests)
         teacher = f", teacher {config.teacher.name}" if "teacher" in config.recipe.uses else ""
-        display.note(f"Plan: recipe {config.recipe.name}, model {config.model.name}{teacher}")
+        about = f"recipe {config.recipe.name}, model {config.model.name}{teacher}"
+        display.note(f"Plan: {about}, ablation {origin.ablation}, experiment {origin.experiment}, seed {config.seed}")
         display.note(f"Problems: train {len(train):,}; tests: {sizes or 'none'}\n")
         display.note(f"The method:\n{_boxed(_algorithm(config))}\n")
         display.note("Stages already in the cache:")

@@ -1,7 +1,8 @@
 """One run, from its configuration to its report.
 
 Place in the flow: `train.py` calls `run`; it refuses what this machine cannot do, opens workspace and tracker, runs the recipe
-and writes `results.json`. `status.json` says running, done or failed, and why; `report.html` shows what there is to see.
+and writes `results.json`. `status.json` says running, done, failed or interrupted, and why; `report.html` shows what there is
+to see.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sei.lab import Lab
 from sei.ledger import sums
 from sei.plan import announce_engine, check_machine, plan
 from sei.prospect import Nearby
+from sei.rehearsal import rehearsed
 from sei.terminal import Terminal
 from sei.tracking import report
 from sei.tracking.display import Display
@@ -60,10 +62,12 @@ def run(
     if config.left_out:
         display.note(f"recipe={config.recipe.name} has no use for {', '.join(config.left_out)}: left out.")
     if config.dry_run:
-        plan(config, display, nearby)
+        with rehearsed(config, display.note) as config:
+            plan(config, display, origin or Origin(), nearby)
         return None
-    with _ends_in_order():
+    with _ends_in_order(), contextlib.ExitStack() as rehearsal:
         try:
+            config = rehearsal.enter_context(rehearsed(config, display.note))
             check_machine(config, nearby)
             workspace = Workspace(folder, config.cache_dir, on_stage=display.stage, on_note=display.note)
             workspace.write("status.json", {"status": "running"})
@@ -75,7 +79,13 @@ def run(
                 _write_page(folder, display)
             raise
         _write_page(folder, display)
-    if config.trainer.enabled and not in_sweep:
+    if config.rehearsal:
+        display.note("That was a rehearsal. The real run: the same command without scale=rehearsal")
+    alone = not in_sweep and not config.rehearsal
+    if figures["error_types"] and alone:
+        trace = shlex.join(["python", "-m", "sei.trace", str(folder)])
+        display.note(f"next, which error types got fixed, and by which rows: {trace}")
+    if config.trainer.enabled and alone:
         display.note(f"next, the same over seeds: {_over_seeds(overrides)}")
     validation = figures["validation"]
     return validation["accuracy"] if validation else None
@@ -93,9 +103,11 @@ def _over_seeds(overrides: Sequence[str]) -> str:
 
 
 def record_failure(folder: Path, error: BaseException) -> None:
-    """Say in the run folder that the job failed, and why."""
+    """Say in the run folder that the job failed or was interrupted, and why."""
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     status = {"status": "failed", "error": said}
+    if isinstance(error, KeyboardInterrupt):
+        status = {"status": "interrupted", "error": str(error) or "Interrupted. Run the same command to resume."}
     with contextlib.suppress(OSError):  # the folder may be what is wrong
         folder.mkdir(parents=True, exist_ok=True)
         try:

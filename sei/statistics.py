@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,12 +40,17 @@ class McNemar(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """Difference of two accuracies (second minus first) with its interval and two-sided p-value."""
+    """Difference of two accuracies (second minus first) with its interval and two-sided p-value.
+
+    `odds` is the odds ratio of the discordant pairs: items that only the second model has right for each that only the first
+    has right.
+    """
 
     difference: float
     low: float
     high: float
     p: float
+    odds: Interval
 
 
 def wilson_interval(correct: float, n: float) -> Interval:
@@ -64,8 +69,11 @@ def wilson_interval(correct: float, n: float) -> Interval:
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Mean over seeds with Student's t interval; one value has no interval (nan)."""
+def mean_interval(values: Sequence[float], *, least: float = -math.inf, most: float = math.inf) -> Interval:
+    """Mean over seeds with Student's t interval, cut at `least` and `most`; one value has no interval (nan).
+
+    Student's interval knows nothing of the range of what it is about: of a few seeds it reaches beyond 0 and 1.
+    """
     if len(values) == 0:
         raise ValueError("no values to take the mean of")
     mean = math.fsum(values) / len(values)
@@ -75,7 +83,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
-    return Interval(mean, mean - half, mean + half)
+    return Interval(mean, max(least, mean - half), min(most, mean + half))
 
 
 def shares_interval(groups: Sequence[npt.ArrayLike]) -> Interval:
@@ -137,6 +145,22 @@ def difference_interval(first: npt.ArrayLike, second: npt.ArrayLike) -> Interval
     return Interval(float(differences.mean()), max(-1.0, centre - half), min(1.0, centre + half))
 
 
+def odds_ratio(only_first: Any, only_second: Any) -> Any:
+    """The odds ratio of discordant pairs, with half an item put to each side so that it is finite (Haldane 1955)."""
+    return (only_second + 0.5) / (only_first + 0.5)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values adjusted for their number, in their order: Holm 1979, "A simple sequentially rejective multiple test
+    procedure". The chance that any of those below 0.05 is there by chance alone is then below 0.05, however they depend.
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
 def paired_bootstrap(first: npt.ArrayLike, second: npt.ArrayLike, *, seed: int = 0) -> Effect:
     """Difference of accuracy, second minus first, by resampling items and seeds together.
 
@@ -144,7 +168,8 @@ def paired_bootstrap(first: npt.ArrayLike, second: npt.ArrayLike, *, seed: int =
     item. Each resample draws items and, independently, seeds with replacement (the pigeonhole bootstrap, Owen 2007), the
     same for both models. Percentile interval; p is twice the smaller share of resamples on one side of zero, counting
     the observed one. With one seed only the items are drawn, and nothing is said about other seeds; with two to four the
-    seeds' part of the spread comes out too small by (seeds - 1) / seeds.
+    seeds' part of the spread comes out too small by (seeds - 1) / seeds. The odds ratio has its percentile interval from the
+    same resamples.
     """
     differences = np.atleast_2d(np.asarray(second, dtype=np.float64)) - np.atleast_2d(
         np.asarray(first, dtype=np.float64)
@@ -153,15 +178,20 @@ def paired_bootstrap(first: npt.ArrayLike, second: npt.ArrayLike, *, seed: int =
     if items == 0 or seeds == 0:
         raise ValueError(f"no outcomes to compare: {seeds} seeds, {items} items")
     generator = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
+    sides = np.stack([np.maximum(-differences, 0.0), np.maximum(differences, 0.0)])  # [2, seeds, items]
+    sums = np.empty((2, RESAMPLES))  # of what only the first, and only the second, has right
     block = max(1, 4_000_000 // items)  # 32 MB of weights at a time
     for start in range(0, RESAMPLES, block):
         count = min(block, RESAMPLES - start)
         item_weights = generator.multinomial(items, np.full(items, 1 / items), size=count)  # [count, items]
         seed_weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count)  # [count, seeds]
-        means[start : start + count] = ((seed_weights @ differences) * item_weights).sum(axis=1) / (seeds * items)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        sums[:, start : start + count] = ((seed_weights @ sides) * item_weights).sum(axis=2)
+    means = (sums[1] - sums[0]) / (seeds * items)
+    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    low, high = np.quantile(means, ends)
+    odds = Interval(odds_ratio(*sides.sum(axis=(1, 2))), *np.quantile(odds_ratio(sums[0], sums[1]), ends))
     # A resample that sums to zero must count on both sides, even if floating point leaves 1e-18 of it.
     below = (np.count_nonzero(means <= 1e-12) + 1) / (RESAMPLES + 1)
     above = (np.count_nonzero(means >= -1e-12) + 1) / (RESAMPLES + 1)
-    return Effect(float(differences.mean()), float(low), float(high), min(1.0, 2 * min(below, above)))
+    p = min(1.0, 2 * min(below, above))
+    return Effect(float(differences.mean()), float(low), float(high), p, Interval(*map(float, odds)))

@@ -63,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     "run_files": {"errors", "records"},
     "ledger": {"errors", "terminal", "run_files", "llm", "teacher"},
     "target": {"errors", "values", "records", "answers", "reading", "steps", "templates", "prompts", "llm", "data"},
-    "training": {"errors", "values", "records", "workspace", "target"},
+    "training": {"errors", "terminal", "values", "records", "workspace", "target"},
     # Stages, and what is said of them.
     "stages": {
         "reading",
@@ -91,6 +91,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
         "terminal",
         "ledger",
+        "run_files",
         "records",
         "answers",
         "reading",
@@ -153,12 +154,30 @@ ALLOWED: dict[str, set[str]] = {
         "fit",
         "prospect",
     },
-    "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "prospect", "plan", "ledger"},
+    "rehearsal": {
+        "errors",
+        "records",
+        "source",
+        "templates",
+        "data",
+        "teacher",
+        "target",
+        "training",
+        "config",
+        "tracking",
+        "recipes",
+        "plan",
+    },
+    "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "prospect", "plan", "rehearsal", "ledger"},
+    "sweep": {"terminal", "tracking"},
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},
     "export": {"errors", "terminal", "run_files", "records", "workspace", "data", "target", "stages", "tracking"},
-    "compare": {"errors", "terminal", "run_files", "records", "statistics", "stages", "config", "tracking"},
+    "experiments": {"errors", "terminal", "tracking"},
+    "trace": {"errors", "terminal", "tracking"},
+    "comparison": {"errors", "run_files", "records", "ledger", "statistics", "stages", "config", "tracking"},
+    "compare": {"errors", "terminal", "comparison", "tracking"},
     "calibrate": {
         "errors",
         "records",
@@ -198,6 +217,7 @@ ALLOWED_HYDRA = {
     "sei/config.py",
     "train.py",
     "sei/calibrate.py",  # composes a configuration as train.py does
+    "sei/sweep.py",  # Hydra calls it
 }
 
 # Words that name an option of a group below, but here mean something else.

@@ -55,7 +55,11 @@ def test_a_hub_that_does_not_answer_is_not_waited_for_by_the_later_jobs_of_a_swe
 
 
 def test_a_plan_names_the_teacher_of_recipes_that_have_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for recipe, said in (("cot", "Plan: recipe cot, model tiny\n"), ("correction", ", teacher symbolic\n")):
+    plain = "Plan: recipe cot, model tiny, ablation none, experiment none, seed 0\n"
+    for recipe, said in (
+        ("cot", plain),
+        ("correction", ", teacher symbolic, ablation none, experiment none, seed 0\n"),
+    ):
         words = [
             f"recipe={recipe}",
             "data.train=8",

@@ -142,6 +142,8 @@ def test_every_recipe_runs_from_problems_to_results(
     used = results["precision"]["training"]
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"Precision: training {used['value']} (auto: {used['why']}), generation float32"
+    if results["error_types"]:
+        assert said.pop(-2).endswith(f": python -m sei.trace {folder}")
     assert said[-2] == f"report: {folder / 'report.html'}"
     assert said[-1].startswith("next, the same over seeds: python train.py -m ")
     assert set(results["eval"]) == {"in_domain", "out_of_domain"}
@@ -279,6 +281,13 @@ def test_a_failed_job_of_a_sweep_is_shown_and_the_others_go_on(tmp_path: Path) -
     swept = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert swept.returncode != 0
     assert "max_tokens=16" in swept.stderr
+    assert "Traceback" not in swept.stderr + swept.stdout, "a person can mend it"
+    jobs = [line for line in swept.stdout.splitlines() if line.startswith("job ")]
+    assert jobs == [f"job {n}/2: recipe.training.max_tokens={tokens}" for n, tokens in ((1, 16), (2, 512))]
+    (row,) = [line for line in swept.stdout.splitlines() if line.startswith("| recipe.training.max_tokens=16")]
+    assert "| failed |" in row
+    assert "UserError: There is nothing to train on" in row
+    assert len({path.read_text() for path in (tmp_path / "sweep").glob("*/log.txt")}) == 2
     pages = {page.config["variant"]: page for page in map(read_page, (tmp_path / "sweep").glob("*-*"))}
     failed, done = (pages[f"cot, recipe.training.max_tokens={tokens}"] for tokens in (16, 512))
     assert (failed.exits, failed.summary["status"]) == ([1], "failed")

@@ -56,7 +56,7 @@ def test_a_signal_ends_a_run_in_order(tmp_path: Path, number: int, monkeypatch: 
     with pytest.raises(KeyboardInterrupt) as stop:
         run(composed(f"cache_dir={tmp_path / 'cache'}"), tmp_path / "run", [])
     assert str(stop.value).startswith(SIGNALS[signal.Signals(number)])
-    assert status(tmp_path / "run")["status"] == "failed"
+    assert status(tmp_path / "run")["status"] == "interrupted"
     assert not (tmp_path / "run/traceback.txt").exists()
     assert {signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)} == {signal.SIG_DFL}
 
@@ -75,7 +75,7 @@ def test_a_second_signal_does_not_end_what_puts_things_in_order(
     with pytest.raises(Ended) as stop:
         run(composed(f"cache_dir={tmp_path / 'cache'}"), tmp_path / "run", [])
     assert stop.value.__context__ is None
-    assert status(tmp_path / "run")["status"] == "failed"
+    assert status(tmp_path / "run")["status"] == "interrupted"
 
 
 def test_a_handler_of_someone_else_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_the_command_says_its_line(tmp_path: Path, number: int, line: str) -> No
     command = [sys.executable, "-c", script, f"cache_dir={tmp_path}", f"hydra.run.dir={tmp_path / 'run'}"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert (ended.returncode, ended.stderr.strip().splitlines()[-1]) == (128 + number, line)
-    assert status(tmp_path / "run")["status"] == "failed"
+    assert status(tmp_path / "run")["status"] == "interrupted"
 
 
 def full(*_: Any, **__: Any) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sei import compare, ledger, review
+from sei import ledger, review
+from sei.comparison.rows import compare
+from sei.comparison.runs import find_runs
 from sei.errors import UserError
 from sei.llm.account import run_name
 from sei.llm.store import Store
@@ -38,7 +40,7 @@ def whole_run(folder: Path) -> None:
 
 
 COMMANDS: dict[str, Callable[[Path], Any]] = {
-    "compare": lambda folder: compare.compare(compare.find_runs([folder])),
+    "compare": lambda folder: compare(find_runs([folder])),
     "ledger": ledger.read_ledger,
     "review": review.sheet,
 }

@@ -10,6 +10,7 @@ from scipy import stats
 
 from sei.statistics import (
     difference_interval,
+    holm,
     mcnemar,
     mean_interval,
     paired_bootstrap,
@@ -41,6 +42,26 @@ def test_wilson_refuses_impossible_counts(correct: int, n: int) -> None:
 def test_mean_interval_by_hand() -> None:
     # 1, 2, 3: standard deviation 1, error 1/sqrt(3), t(0.975, 2) = 4.302653 -> half width 2.484138
     assert mean_interval([1, 2, 3]) == pytest.approx((2, 2 - 2.484138, 2 + 2.484138), abs=1e-6)
+
+
+def test_mean_interval_of_shares_stays_among_shares() -> None:
+    assert mean_interval([0.25, 0.5], least=0.0, most=1.0) == (0.375, 0.0, 1.0)
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.04, each at least the one before it.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_odds_ratio_of_discordant_pairs_by_hand() -> None:
+    first = [[True] * 2 + [False] * 6 + [True] * 12]
+    second = [[False] * 2 + [True] * 6 + [True] * 12]
+    odds = paired_bootstrap(first, second).odds
+    assert odds.mean == 6.5 / 2.5  # six against two, half an item put to each
+    assert 0 < odds.low < 1 < odds.mean < odds.high
+    assert paired_bootstrap(second, first).odds.mean == pytest.approx(1 / odds.mean)
 
 
 def test_mean_interval_of_one_seed_has_no_width() -> None:
@@ -121,7 +142,7 @@ def test_bootstrap_is_paired_seeded_and_symmetric() -> None:
 
 def test_bootstrap_of_equal_outcomes_sees_nothing() -> None:
     same = np.ones((2, 50))
-    assert paired_bootstrap(same, same) == (0.0, 0.0, 0.0, 1.0)
+    assert paired_bootstrap(same, same) == (0.0, 0.0, 0.0, 1.0, (1.0, 1.0, 1.0))
     with pytest.raises(ValueError, match="no outcomes"):
         paired_bootstrap(np.empty((1, 0)), np.empty((1, 0)))
 

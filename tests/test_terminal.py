@@ -34,6 +34,7 @@ def test_no_string_is_obeyed(terminal: bool) -> None:
 def test_an_error_shows_what_it_quotes() -> None:
     assert str(UserError(f"a {NASTY}\n\tb")) == f"a {SEEN}\n\tb"
     assert printable("é ½ 中\n") == "é ½ 中\n"
+    assert printable("a \ud800 half") == "a \\ud800 half"
 
 
 def test_every_console_is_a_terminal() -> None:

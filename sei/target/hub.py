@@ -12,10 +12,11 @@ Example::
 from __future__ import annotations
 
 import os
-import socket
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from sei.target.shape import cached_snapshot, hub_home
 
@@ -44,14 +45,14 @@ def missing_weights(model: str, revision: str | None, *, gated: bool, ask: bool 
 
 
 def hub_answers() -> bool:
-    """Whether the hub can be reached, found out in seconds: its client tries for half a minute."""
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return True  # whether a proxy answers for it, only the client can tell
-    address = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    """Whether the hub can be reached, through a proxy where one is set: one attempt of seconds, where its client tries for half
+    a minute."""
     try:
-        socket.create_connection((address.hostname or "", address.port or 443), timeout=3).close()
-    except OSError:
-        return False
+        urlopen(Request(os.environ.get("HF_ENDPOINT") or "https://huggingface.co", method="HEAD"), timeout=3).close()
+    except HTTPError:  # an answer, if not the one that was hoped for
+        return True
+    except (OSError, ValueError) as error:  # certificates are the client's own affair: it may know others than we do
+        return isinstance(getattr(error, "reason", error), ssl.SSLError)
     return True
 
 

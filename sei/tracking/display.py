@@ -1,7 +1,7 @@
 """What a run says while it works: one line a stage, notes, progress bars.
 
 Place in the flow: `sei.run`, the lab and the plan print through a `Display`. On a terminal long work has a progress bar;
-elsewhere only whole lines appear, so that a program can read the output.
+elsewhere a line each half minute, and only whole lines, so that a program can read the output.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sei.terminal import Terminal
+from sei.terminal import SlowLines, Terminal
 from sei.workspace import Artifact
 
 
@@ -36,9 +36,9 @@ class Display:
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar for one stage; yields `update(done, total)`. Silent where the output is not a terminal."""
+        """A bar for one stage, a line each half minute where the output is not a terminal; yields `update(done, total)`."""
         if not self.console.is_terminal:
-            yield lambda done, total: None
+            yield SlowLines(f"{what}:", self.note).update
             return
         columns = (
             TextColumn(f"{what:<28}"),
@@ -59,7 +59,7 @@ def print_table(console: Terminal, table: Table) -> None:
         return
     wide = Terminal(file=console.file, width=10_000, highlight=False)
     wide.print(table.title)
-    table.title, table.box = None, box.MARKDOWN
+    table.title, table.box, table.show_lines = None, box.MARKDOWN, False
     for row in table.rows:
         row.end_section = False
     wide.print(table)

@@ -31,6 +31,9 @@ from sei.workspace import Artifact
 _MOST_PARTS = (
     12  # rows of one set in the tables by family and level: MATH has 7 subjects, the arithmetic world 26 families
 )
+REHEARSAL = (
+    "REHEARSAL: a shrunken model, few or made-up problems, a scripted teacher. No figure of this run means anything."
+)
 PACKAGES = ("torch", "transformers", "peft", "pytorch-lightning", "faiss-cpu", "scikit-learn", "hydra-core", "sei")
 
 
@@ -56,6 +59,7 @@ def collect(
         "data": config.data.name,
         "teacher": config.teacher.name,
         "status": "done",
+        "rehearsal": config.rehearsal is not None,
         "overrides": list(overrides),
         "eval": {name: summarize(rows, after.get(name), names) for name, rows in before.items()},
         "averages": averages(before, after, results.domains),
@@ -131,9 +135,11 @@ def grader_disagreements(results: Results) -> list[Disagreement]:
 
 def show(console: Terminal, figures: Mapping[str, Any], artifacts: Sequence[Artifact[Any]], run: Path) -> None:
     """The closing tables: accuracy in all its parts, error types, ledger with wall time, and where everything lies."""
+    if figures["rehearsal"]:
+        console.print(f"\n{REHEARSAL}\n")
     tables = []
     if figures["eval"]:
-        tables += [_accuracy_table(figures), *_sample_tables(figures), *_part_tables(figures)]
+        tables += [_accuracy_table(figures), *_change_table(figures), *_sample_tables(figures), *_part_tables(figures)]
     if figures["second_pass"]:
         tables.append(_second_pass_table(figures["second_pass"]))
     if figures["located"]:
@@ -175,6 +181,22 @@ def _accuracy_table(figures: Mapping[str, Any]) -> Table:
                 after = average["after"] and average["after"][kind]
                 table.add_row(f"{kind}, {domain}", size, *_before_after(average["before"][kind], after))
     return table
+
+
+def _change_table(figures: Mapping[str, Any]) -> Iterator[Table]:
+    """What training fixed and broke on the items of each set, and the paired test; nothing where nothing was trained."""
+    changed = {name: entry["change"] for name, entry in figures["eval"].items() if entry["change"]}
+    if not changed:
+        return
+    table = _table(
+        "Changed by training, on the same items (paired)",
+        "evaluation set",
+        numbers=("n", "difference, points [95 %]", "fixed", "broken", "p (McNemar)"),
+    )
+    for name, row in changed.items():
+        difference = f"{100 * row['mean']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+        table.add_row(name, f"{row['n']:,}", difference, f"{row['fixed']:,}", f"{row['broken']:,}", f"{row['p']:.4f}")
+    yield table
 
 
 def _graders_differ(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None) -> bool:

@@ -31,6 +31,7 @@ from sei.training.packing import Encoded, MicroBatch, Row, micro_batches
 from sei.training.pairs import EncodedPair, PairBatch, pair_batches
 from sei.training.scoring import Way, find_way, token_logps
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
+from sei.training.sharding import Load, Sharded, load_sharded
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -84,7 +85,7 @@ class PlannedModule(lightning.LightningModule):
 
     def __init__(
         self,
-        load: Callable[[torch.device], PreTrainedModel | PeftModel],
+        load: Load,
         steps: Sequence[Sequence[Any]],
         hyperparameters: Hyperparameters,
         *,
@@ -93,7 +94,7 @@ class PlannedModule(lightning.LightningModule):
         seed: int = 0,
         attention: Kind = "spans",
     ) -> None:
-        """`load` gives the model with its trainable weights on a device; it is called once, where training runs."""
+        """`load` gives the model with its trainable weights on a device; it is called once in each process."""
         super().__init__()
         self.strict_loading = False  # a checkpoint holds the trained weights alone
         self.steps = steps
@@ -123,8 +124,16 @@ class PlannedModule(lightning.LightningModule):
         """
 
     def configure_model(self) -> None:
-        if self.model is None:
-            self.model = self._load(self.trainer.strategy.root_device)
+        if self.model is not None:
+            return
+        device = self.trainer.strategy.root_device
+        if isinstance(self.trainer.strategy, Sharded):
+            mesh = self.trainer.strategy.device_mesh["data_parallel"]
+            self.model, self.way = load_sharded(
+                self._load, mesh, device, self.trainer.precision_plugin, lambda model: find_way(model, self.attention)
+            )
+        else:
+            self.model = self._load(device, None)
             self.way = find_way(self.model, self.attention)
 
     def logps(self, row: Row) -> torch.Tensor:
@@ -297,14 +306,18 @@ class PreferenceModule(PlannedModule):
         for step in self.steps:
             if seen.issuperset(one.number for one in step):
                 continue
-            for part, batch in enumerate(self.batches(step, self.accumulation * trainer.world_size)):
-                numbers = batch.numbers.tolist()
-                new = [place for place, number in enumerate(numbers) if number not in seen]
-                seen.update(numbers)
-                if new and part % trainer.world_size == trainer.global_rank:
-                    with trainer.precision_plugin.forward_context():
-                        logps = self._logps(self.transfer_batch_to_device(batch, device, 0))
-                    table[batch.numbers[new].to(device)] = logps[new]
+            batches = self.batches(step, self.accumulation * trainer.world_size)
+            for first in range(0, len(batches), trainer.world_size):
+                together = batches[first : first + trainer.world_size]
+                batch = together[trainer.global_rank]
+                new = [_new(one.numbers.tolist(), seen) for one in together]
+                if not any(new):
+                    continue
+                # All devices or none: each may hold a share of the weights, which the others need.
+                with trainer.precision_plugin.forward_context():
+                    logps = self._logps(self.transfer_batch_to_device(batch, device, 0))
+                mine = new[trainer.global_rank]
+                table[batch.numbers[mine].to(device)] = logps[mine]
         # Each row was filled by one device and is 0 on the others.
         reduced = trainer.strategy.reduce(table, reduce_op="sum")
         assert isinstance(reduced, torch.Tensor)
@@ -323,6 +336,13 @@ class PreferenceModule(PlannedModule):
         partial = self.reference_file.with_suffix(f".{os.getpid()}.partial")
         save_file({"logps": table}, partial)
         partial.rename(self.reference_file)
+
+
+def _new(numbers: Sequence[int], seen: set[int]) -> list[int]:
+    """The places of those that were not seen before; they are now."""
+    places = [place for place, number in enumerate(numbers) if number not in seen]
+    seen.update(numbers)
+    return places
 
 
 def _optimizer(settings: Hyperparameters, groups: list[dict[str, Any]], device: torch.device) -> torch.optim.Optimizer:

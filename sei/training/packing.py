@@ -24,7 +24,7 @@ import torch
 
 from sei.errors import UserError
 from sei.records import Example, Rejected
-from sei.target.load import encode_prompt, encode_text
+from sei.target.load import encode_answer, encode_prompt
 from sei.training.losses import MASKED
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def encode(example: Example, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     The text of the end token in a response is text; a tokenizer that knows no other way to write it has it rejected.
     """
     prompt = encode_prompt(tokenizer, example.prompt, example.prefix)
-    response = encode_text(tokenizer, example.response)
+    response = encode_answer(tokenizer, example.response, example.prompt, example.prefix)
     ids = (*prompt, *response, tokenizer.eos_token_id)
     if not response:
         return Rejected.make(example.id, "empty_response", raw=example.prompt)

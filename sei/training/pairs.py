@@ -22,7 +22,7 @@ import torch
 
 from sei.errors import UserError
 from sei.records import Pair, Rejected
-from sei.target.load import encode_prompt, encode_text
+from sei.target.load import encode_answer, encode_prompt
 from sei.training.packing import Row, Span, share_out
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def encode_pair(
     within an answer only as the end token (`end_token_inside`).
     """
     prompt = tuple(encode_prompt(tokenizer, pair.prompt, pair.prefix))
-    chosen, rejected = (tuple(encode_text(tokenizer, text)) for text in (pair.chosen, pair.rejected))
+    chosen, rejected = (
+        tuple(encode_answer(tokenizer, text, pair.prompt, pair.prefix)) for text in (pair.chosen, pair.rejected)
+    )
     if not prompt:
         return Rejected.make(pair.id, "empty_prompt", raw=pair.chosen)
     if not chosen or not rejected:

@@ -99,12 +99,13 @@ def make_run(run: Path, *, mistakes: int = 4, items: int = 8, rows: int = 4, bad
     tested = [Problem(f"problem-t{n}", question.format(n), str(n), f"#### {n}", "test") for n in range(items)]
     write_lines(run / "test_problems.jsonl", tested)
     half = {"n": items, "correct": items // 2, "accuracy": 0.5, "low": 0.2, "high": 0.8}
+    change = {"n": items, "mean": 0.0, "low": -0.4, "high": 0.4, "fixed": items // 4, "broken": items // 4, "p": 1.0}
     results = {
         "recipe": "sei",
         "overrides": ["recipe=sei", "recipe.rounds=2", "data.path='a b'"],
         "commit": "abc123",
         "tokens_trained": 12345,
-        "eval": {"in_domain": {"before": half, "after": half}},
+        "eval": {"in_domain": {"before": half, "after": half, "change": change}},
         "validation": half,
         "second_pass": {
             "in_domain": {"n": items, "first": half, "second": half, "right_to_wrong": 1, "wrong_to_right": 2, "p": 1.0}

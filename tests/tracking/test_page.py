@@ -326,16 +326,19 @@ def sweep_figures(folder: Path) -> dict[str, Any]:
         "high": None,
         "before": 0.4,
         "paper": None,
-        "tokens": 5.0,
+        "tokens_trained": 5.0,
+        "seconds": 61.0,
+        "dollars": 1.5,
         "seeds": [{"seed": 0, "accuracy": 0.5}, {"seed": 1, "accuracy": None}],
     }
-    test = {"set": "in_domain", "seeds": 2, "recipe": "sei", "against": "cot"}
+    test = {"set": "in_domain", "seeds": 2, "recipe": "sei", "against": "cot", "p_holm": 0.4}
+    test |= {"odds_ratio": 1.5, "odds_low": 0.5, "odds_high": 4.5}
     return {
         "jobs": [
             {"run": folder / "done", "label": "sei", "seed": 0, "error": None},
             {"run": folder / "bad", "label": "<i>cot</i>", "seed": 1, "error": "ValueError: <script>"},
         ],
-        "sets": [{"name": "in_domain", "size": 8, "paper": False, "rows": [row]}],
+        "sets": [{"name": "in_domain", "size": 8, "paper": False, "dollars": True, "rows": [row]}],
         "shares": [],
         "tests": [test | {"difference": 0.02, "low": -0.01, "high": 0.05, "p": 0.2}],
         "remarks": ["budgets differ"],

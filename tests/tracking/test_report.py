@@ -95,10 +95,13 @@ def cells(text: str, title: str) -> dict[str, list[str]]:
 def test_averages_stand_below_the_sets_of_a_domain_and_of_all() -> None:
     text = shown(collect(results(domains={"in domain": ["gsm8k", "math"], "out": ["svamp"]})), terminal=False)
     table = cells(text, "Accuracy, recipe correction")
-    assert text[: text.index("Accuracy by")].count("\n|--") == 1, "one rule, below the header"
+    assert text[: text.index("Accuracy by")].count("\n|--") == 2, "one rule for each table, below its header"
     assert table["gsm8k"][:1] == ["4"]
     assert table["gsm8k"][1].startswith("25.0 % [")
     assert table["gsm8k"][3] == "+50.0 points"
+    paired = cells(text, "Changed by training")["gsm8k"]
+    assert (paired[0], paired[2:]) == ("4", ["2", "0", "0.5000"])  # McNemar: 2 / 2^2
+    assert paired[1].startswith("+50.0 [")
     assert table["micro, in domain"][0] == "6"
     assert table["micro, in domain"][1].startswith("33.3 % [")  # 2 of 6
     assert table["macro, in domain"][0] == "2 sets"
@@ -119,6 +122,7 @@ def test_families_and_levels_have_tables_where_two_are_known() -> None:
     plain.domains, plain.checkpoints, plain.second = {}, [], {}
     text = shown(collect(plain), terminal=False)
     assert "not trained" in text
+    assert "Changed by training" not in text
     assert "Accuracy by" not in text
     assert "micro" not in text
 

@@ -17,9 +17,11 @@ from sei.records import Example
 from sei.target.engine import Query, Sampling
 from sei.target.generation import HFEngine
 from sei.target.load import adapter_fingerprint, is_whole_model
+from sei.target.machine import device_count
+from sei.training.model import loader
 from sei.training.module import StepLoader
 from sei.training.packing import Encoded, micro_batches
-from sei.training.run import Loop, device_count, newest_checkpoint, train_sft
+from sei.training.run import Loop, newest_checkpoint, train_sft
 from sei.training.settings import Hyperparameters
 from tests.target.small import save_small
 
@@ -202,6 +204,24 @@ def test_qlora_trains_on_cpu(base: Path, tmp_path: Path) -> None:
     engine = HFEngine(base, tmp_path / "adapter", device="cpu", quantization="nf4")
     [[completion]] = engine.complete([Query("12+30=", "")], Sampling(max_new_tokens=8))
     assert completion.tokens > 0
+
+
+def test_quantized_weights_pass_gradients_on_after_an_evaluation(base: Path) -> None:
+    """Fails without our doing on processors with AVX512-BF16, as DPO's reference is an evaluation before training."""
+    plain = dataclasses.replace(LORA, dropout=0.0)
+    model = loader(base, plain, Loop(accelerator="cpu", quantization="nf4"))(torch.device("cpu"), None)
+    ids = torch.arange(1, 41).view(2, 20)
+
+    def gradients() -> list[torch.Tensor]:
+        model.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return [one.grad.clone() for one in model.parameters() if one.grad is not None]
+
+    before = gradients()
+    with torch.no_grad():
+        model.eval()(input_ids=ids)
+    after = gradients()
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(before, after, strict=True))
 
 
 def test_gradient_checkpointing_does_not_change_the_result(base: Path, tmp_path: Path) -> None:

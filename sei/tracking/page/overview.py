@@ -16,8 +16,6 @@ from sei.compose import default_choices, options_alone
 from sei.config import CHOSEN, FIXED
 from sei.errors import UserError
 from sei.ledger import RUN_FILE, read_ledger
-from sei.records import Verdict
-from sei.statistics import mcnemar
 from sei.tracking.page.folder import Json, RunFolder
 
 _SAMPLES = 5  # rejected records shown for each reason
@@ -31,10 +29,10 @@ _LEFT_OUT = ("hydra", "cache_dir", "dry_run", "expected")
 def headline(run: RunFolder) -> Json:
     """Accuracy of each test set, validation, tokens, seconds and dollars; None for what the run does not have."""
     results = run.results
-    sides = {when: _by_set(run.outcomes(when)) for when in ("before", "after")}
+    nothing = dict.fromkeys(("fixed", "broken", "p"))
     sets = [
         {"name": name, "before": entry["before"], "after": entry["after"]}
-        | _changed(sides["before"].get(name, {}), sides["after"].get(name, {}))
+        | {key: (entry["change"] or nothing)[key] for key in nothing}
         for name, entry in results.get("eval", {}).items()
     ]
     return {
@@ -52,22 +50,6 @@ def scale(figures: Sequence[Mapping[str, Any]]) -> Json:
     ends = [row[end] for row in figures for end in ("low", "high", "accuracy") if row.get(end) is not None]
     low, high = (math.floor(20 * min(ends)) / 20, math.ceil(20 * max(ends)) / 20) if ends else (0.0, 1.0)
     return {"low": low, "high": high if high > low else low + 0.05}
-
-
-def _by_set(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, bool]]:
-    sets: dict[str, dict[str, bool]] = {}
-    for row in outcomes:
-        sets.setdefault(row["eval_set"], {})[row["problem_id"]] = row["verdict"] == Verdict.CORRECT
-    return sets
-
-
-def _changed(before: Mapping[str, bool], after: Mapping[str, bool]) -> Json:
-    """What turned on the items that were answered before and after, and McNemar's p; by first answers."""
-    both = [item for item in before if item in after]
-    if not both:
-        return {"fixed": None, "broken": None, "p": None}
-    test = mcnemar([before[item] for item in both], [after[item] for item in both])
-    return {"fixed": test.only_second, "broken": test.only_first, "p": test.p}
 
 
 def _dollars(run: RunFolder) -> Json | None:

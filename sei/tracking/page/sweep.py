@@ -37,9 +37,10 @@ def write_sweep_page(folder: Path, figures: Callable[[], Json]) -> Path:
 
 def _sweep_data(folder: Path, figures: Json) -> Json:
     jobs = [_job(folder, **job) for job in figures["jobs"]]
-    for entry in figures["sets"]:
-        shown = [figure for row in entry["rows"] for figure in (row, *row["seeds"], {"accuracy": row["before"]})]
-        entry["scale"] = scale(shown)
+    rows = [row for entry in figures["sets"] for row in entry["rows"]]
+    axis = scale([figure for row in rows for figure in (row, *row["seeds"], {"accuracy": row["before"]})])
+    for entry in figures["sets"]:  # one axis, so that sets can be compared by eye
+        entry["scale"] = axis
     counts = {
         status: sum(job["status"] == status for job in jobs) for status in dict.fromkeys(j["status"] for j in jobs)
     }
@@ -64,7 +65,7 @@ def _job(folder: Path, *, run: Path, label: str, seed: int, error: str | None) -
         "label": label,
         "seed": seed,
         "status": own.status["status"],
-        "error": error if own.status["status"] == "failed" else None,
+        "error": error if own.status["status"] in ("failed", "interrupted") else None,
         "href": quote(page) if (run / "report.html").is_file() and place != "." else None,
         "validation": results.get("validation"),
         "after": {name: entry["after"] for name, entry in results.get("eval", {}).items() if entry["after"]},

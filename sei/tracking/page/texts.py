@@ -122,7 +122,7 @@ def items(run: RunFolder, numbers: Mapping[str, int]) -> list[Json]:
     """Test items with both outputs, and how training changed them: fixed, broken, still wrong, still right."""
     known = {row["id"]: row for row in read_lines(run.path / "test_problems.jsonl")}
     after = {(row["eval_set"], row["problem_id"]): row for row in run.outcomes("after")}
-    said = _test_diagnoses(run)
+    said = test_diagnoses(run)
     found = []
     for row in run.outcomes("before"):
         problem = known.get(row["problem_id"], {})
@@ -154,7 +154,7 @@ def _answer(
     return own
 
 
-def _test_diagnoses(run: RunFolder) -> dict[tuple[str, str, str], Json]:
+def test_diagnoses(run: RunFolder) -> dict[tuple[str, str, str], Json]:
     """The diagnosis of each wrong test item, by when, set and problem.
 
     Mistakes on tests are in no file: their ids follow from the attempts, where these are read as they were then.
