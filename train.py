@@ -54,7 +54,7 @@ def job(composed: DictConfig, folder: Path) -> float | None:
     hydra_job = HydraConfig.get()
     overrides = list(hydra_job.overrides.task)
     in_sweep = hydra_job.mode is RunMode.MULTIRUN
-    show_page = in_sweep and not composed.dry_run
+    show_page = in_sweep and not composed.dry_run and not composed.rehearsal
     try:
         try:
             left_out = keys_to_leave_out(composed, overrides, recipes_of_sweep(hydra_job))

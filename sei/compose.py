@@ -42,7 +42,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sei.config import CHOSEN, FIXED, PLAIN, WHERE_AND_HOW, Config, Origin, build
+from sei.config import CHOSEN, FIXED, PLAIN, REHEARSAL, WHERE_AND_HOW, Config, Origin, build
 from sei.errors import UserError
 from sei.llm.settings import address_complaints
 from sei.schema import TARGET, defaults, keys_of, load_class, unknown_keys
@@ -53,7 +53,7 @@ CONF = ROOT / "conf"
 OVERLAYS = ("experiment", "ablation", "scale", "world")  # groups that change others
 _BUDGET = re.compile(r"(recipe\.\w+)\.(tokens|steps)")
 OPTIONAL = ("teacher", "clustering", "embedder")  # groups that not every recipe works with
-FOLLOWING = ("scale", "world")  # of these: those that follow from other choices
+FOLLOWING = ("world",)  # of these: those that follow from other choices
 _SIMPLE = re.compile(r"[\w.-]+(,[\w.-]+)*")
 
 
@@ -95,6 +95,8 @@ class OptionSource(FileConfigSource):
         found = super().list(_moved(config_path), results_filter)
         if config_path == "":
             found = sorted({*found, "experiment"} - set(FOLLOWING))
+        if config_path == "scale":  # what a recipe changes for a model follows from both
+            found = [name for name in found if self.is_config(f"{config_path}/{name}")]
         return [name for name in found if not name.startswith("_")]
 
 
@@ -171,7 +173,40 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     if faults:
         raise UserError("\n".join(faults))
     words = [_as_hydra(word) for word in arguments]
-    return [*words, *_other_budgets(arguments), *_no_folder(arguments)]
+    return [*words, *_other_budgets(arguments), *_rehearsed_sweep(arguments), *_no_folder(arguments)]
+
+
+_REHEARSED = ("recipe", "ablation", "teacher", "model")  # whose values take other paths through the code, in this order
+_MOST_REHEARSED = 5  # jobs: some three minutes
+
+
+def _rehearsed_sweep(arguments: Sequence[str]) -> list[str]:
+    """What a rehearsal of an experiment changes of its sweep: it lies apart from the results, and of what is alike it tries one.
+
+    Of the models of one family the first; of every other key the first value, once so many jobs are together. What the command
+    line names stays.
+    """
+    given = dict(word.split("=", 1) for word in arguments if "=" in word)
+    experiment = given.get("experiment")
+    if given.get("scale") != "rehearsal" or experiment is None:
+        return []
+    swept = OmegaConf.select(OmegaConf.load(_option("experiment", experiment)), "hydra.sweeper.params") or {}
+    words = {"hydra.sweep.dir": f"multirun/rehearsal-{experiment}"}
+    jobs = 1
+    for key in sorted(swept, key=lambda one: _REHEARSED.index(one) if one in _REHEARSED else len(_REHEARSED)):
+        values = [one.strip() for one in str(swept[key]).split(",")]
+        if key == "model":
+            values = list({_family(model): model for model in reversed(values)}.values())[::-1]
+        kept = values[: max(1, _MOST_REHEARSED // jobs)] if key in _REHEARSED else values[:1]
+        if key not in given:
+            words[key] = ",".join(kept)
+            jobs *= len(kept)
+    return [f"{key}={value}" for key, value in words.items() if key not in given]
+
+
+def _family(model: str) -> str:
+    """What the model is built like, as its preset says; the model's own name where it says nothing."""
+    return OmegaConf.select(OmegaConf.load(_option("model", model)), "family") or model
 
 
 def _no_folder(arguments: Sequence[str]) -> list[str]:
@@ -217,8 +252,9 @@ def _fault(word: str, folders: Sequence[Path]) -> str | None:
     if name == "hydra":
         return None
     groups = (*FIXED, *CHOSEN, *OVERLAYS)
-    if name not in (*groups, *PLAIN):
-        nearest = difflib.get_close_matches(name, (*groups, *PLAIN), n=1, cutoff=0.0)[0]
+    known = (*groups, *PLAIN, REHEARSAL)
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         return f"unknown key '{key}'. Nearest: {nearest}"
     if "." in key or name not in groups or (value and not _SIMPLE.fullmatch(value)):
         return None
@@ -316,7 +352,7 @@ def _loader(sources: Sequence[Any]) -> ConfigLoaderImpl:
 
 
 _ALWAYS_SAID = ("model", "recipe", "data", "eval", "teacher", "engine")
-_SAID = ("experiment", "ablation", *_ALWAYS_SAID, "clustering", "embedder", "trainer", "logger")
+_SAID = ("experiment", "ablation", "scale", *_ALWAYS_SAID, "clustering", "embedder", "trainer", "logger")
 
 
 def nearby(

@@ -33,6 +33,7 @@ from sei.schema import build as build_object
 from sei.target.engine import EngineChoice, Hosts, Replays
 from sei.target.formats import PromptStyle
 from sei.target.shape import Shape
+from sei.target.shrunken import Family
 from sei.teacher.base import TeacherChoice
 from sei.training.settings import Trainer
 from sei.values import Count, NonNegativeFloat, PositiveFloat
@@ -54,6 +55,9 @@ class Model:
     quantization: Literal["none", "nf4"] = "none"
     gated: bool = False  # the hub asks for a licence to be accepted
     shape: Shape | None = None  # its widths, for a model that is not on this machine yet; null: guessed from its size
+    family: Family | None = (
+        None  # its architecture, kind of tokenizer and template, for a rehearsal; null: its folder's
+    )
     system: str | None = None  # the system message, inside a chat template; null: what the template writes by itself
     max_new_tokens: Count = 512
 
@@ -162,6 +166,17 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """How small a rehearsal is, see `sei.rehearsal`."""
+
+    problems: Count
+    held_out: Count  # of the validation problems, and of each test set
+    steps: Count  # of each training phase
+    at_most: dict[str, Count] = field(default_factory=dict)  # full key -> its value where it would be larger
+    instead: dict[str, float] = field(default_factory=dict)  # full key -> its value
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration of one job."""
 
@@ -179,6 +194,7 @@ class Config:
     dry_run: bool
     cache_dir: Path
     expected: list[dict[str, Any]]  # a paper's figures: {model, recipe, set, accuracy (%), source}
+    rehearsal: Rehearsal | None = None  # scale=rehearsal
     left_out: tuple[str, ...] = ()  # keys of a sweep over several recipes that this one has no use for
     chosen: tuple[str, ...] = ()  # `data: gsm8k (default for recipe sei)`, for each group: what was chosen, and by whom
 
@@ -193,6 +209,8 @@ CHOSEN = ("teacher", "engine", "embedder", "clustering", "recipe", "data")
 """Groups in which each option names its own class by `_target_`."""
 PLAIN: dict[str, type[Any]] = {"seed": int, "dry_run": bool, "cache_dir": str, "expected": list}
 """Keys outside any group."""
+REHEARSAL = "rehearsal"
+"""The key of `Config.rehearsal`, which scale=rehearsal sets."""
 
 
 def build(composed: DictConfig, *, left_out: tuple[str, ...] = (), chosen: tuple[str, ...] = ()) -> Config:
@@ -203,7 +221,7 @@ def build(composed: DictConfig, *, left_out: tuple[str, ...] = (), chosen: tuple
     """
     values = _plain(composed)
     faults: list[str] = []
-    known = [*FIXED, *CHOSEN, *PLAIN]
+    known = [*FIXED, *CHOSEN, *PLAIN, REHEARSAL]
     faults += [explain_unknown(name, known) for name in values if name not in known]
     for key in left_out:
         if key.startswith("recipe."):
@@ -222,10 +240,12 @@ def build(composed: DictConfig, *, left_out: tuple[str, ...] = (), chosen: tuple
     for name, kind in PLAIN.items():
         if not isinstance(values.get(name), kind) or (kind is int and isinstance(values.get(name), bool)):
             faults.append(f"{name}={values.get(name)}: must be of type {kind.__name__}")
+    small = values.get(REHEARSAL)
+    rehearsal = None if small is None else build_object(Rehearsal, small, REHEARSAL, faults)
     if faults:
         raise UserError("\n".join(faults))
     plain = {name: values[name] for name in PLAIN} | {"cache_dir": Path(values["cache_dir"])}
-    config = Config(**parts, **plain, left_out=left_out, chosen=chosen)
+    config = Config(**parts, **plain, rehearsal=rehearsal, left_out=left_out, chosen=chosen)
     if faults := list(complaints(config)):
         raise UserError("\n".join(faults))
     return config
@@ -253,9 +273,26 @@ def complaints(config: Config) -> Iterator[str]:
                     f"model.quantization={config.model.quantization}: quantized weights cannot be trained, and {key}.method=full "
                     f"trains them all. Set model.quantization=none, or {key}.method=lora"
                 )
+    if config.trainer.enabled and config.trainer.sharded:
+        yield from _sharding_complaints(config)
     yield from config.eval.set_complaints(config.data)
     if not isinstance(config.engine, Replays):
         yield from training_complaints(config.data)
+
+
+def _sharding_complaints(config: Config) -> Iterator[str]:
+    """What `trainer=fsdp2` cannot spread over devices."""
+    if config.model.quantization != "none":
+        yield (
+            f"model.quantization={config.model.quantization}: trainer=fsdp2 spreads weights of 16 or 32 bits, not quantized "
+            "ones. Set model.quantization=none, or trainer=ddp, with which every device holds all of the quantized weights"
+        )
+    for key, phase in config.recipe.phases().items():
+        if phase.optimizer.startswith("paged"):
+            yield (
+                f"{key}.optimizer={phase.optimizer}: trainer=fsdp2 spreads the optimizer over the devices, and this one cannot "
+                f"be spread. Set {key}.optimizer=adamw"
+            )
 
 
 def drop(values: dict[str, Any], key: str) -> None:

@@ -13,23 +13,26 @@ Example::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, combinations
+from pathlib import Path
 
 from sei.config import Config
 from sei.recipes.work import kept_steps
 from sei.target.load import Dtype
 from sei.target.machine import GIB, Memory, free_disk
 from sei.target.precision import dtype_for, precision_for
-from sei.target.shape import NF4_BYTES, Shape, shape_of
+from sei.target.shape import NF4_BYTES, Shape, cached_snapshot, shape_of
 from sei.training.memory import Setting, trained_parameters, training_memory
+from sei.training.settings import Hyperparameters
 
 # What CUDA and the kernels take before the first tensor; what the libraries take of main memory (`benchmarks/memory.py`).
 _CONTEXT = {True: 1.0, False: 0.5}
-# What comes on top of what is counted: blocks that the allocator cannot join again, and what we have not explained. On a CPU the
-# cases of `benchmarks/memory.py` took 1.05 to 2.2 times the count (NF4 the most), and 1.25 covers neither NF4 nor checkpointing.
-# No GPU was measured.
+# What comes on top of what is counted: blocks that the allocator cannot join again, and what we have not explained. On a CPU,
+# by `benchmarks/memory.py`, full fine-tuning took 1.06 times the count (with 16-bit products 0.99, with checkpointing 1.23) and
+# LoRA 1.23; NF4 was not measured since its mapped file is counted (before: 2.2). No GPU was measured.
 _FRAGMENTS = {True: 1.05, False: 1.25}
 # Above this size (billions of parameters) a CPU is not worth trying, whatever its memory: hours for one small step.
 _CPU_BILLIONS = 1.0
@@ -102,7 +105,8 @@ def needs(config: Config, memory: Memory) -> Needs:
     }
     if config.trainer.enabled:
         for key, phase in config.recipe.phases().items():
-            phases[key] = training_memory(model, phase, on)
+            parts = training_memory(model, phase, on)
+            phases[key] = _shared(parts, model, phase, on) if config.trainer.sharded and on.devices > 1 else parts
     factor = _FRAGMENTS[on.gpu] / GIB
     context = "CUDA and kernels" if on.gpu else "libraries"
     return Needs(
@@ -114,11 +118,23 @@ def needs(config: Config, memory: Memory) -> Needs:
     )
 
 
+def _shared(parts: Parts, model: Shape, phase: Hyperparameters, on: Setting) -> Parts:
+    """The same with `trainer=fsdp2`: a device holds its share, and whole what computes just now (a layer, and the next one on its
+    way; embedding and output matrix), with the gradient of what is trained of it. Not measured on a GPU."""
+    layer = model.block_parameters / model.layers
+    size = 2 if on.mixed or on.dtype_bytes == 2 else 4
+    whole = (2 * layer + model.other_parameters) * size
+    if phase.method == "full":
+        whole += max(layer, model.other_parameters) * size
+    shares = {part: parts[part] / on.devices for part in ("weights", "trained")}
+    return {**parts, **shares, "whole layers": whole}
+
+
 def found(config: Config, memory: Memory) -> float:
-    """GiB that one device has; 0 where there is none that would do."""
+    """GiB that one device has; 0 where there is none that would do. Processes on a CPU share its memory."""
     if on_gpu(config, memory):
         return min(memory.gpus[: devices(config, memory)], default=0.0)
-    return memory.main
+    return memory.main / devices(config, memory)
 
 
 def largest(memory: Memory) -> float:
@@ -130,7 +146,7 @@ def complaint(config: Config, memory: Memory) -> str:
     """What does not fit into memory, and the nearest setting that does; "" where all fits."""
     wanted, has = needs(config, memory), found(config, memory)
     if wanted.most <= has:
-        return ""
+        return _main_memory_complaint(config, memory)
     key, parts = max(wanted.phases.items(), key=lambda item: sum(item[1].values()))
     shown = ", ".join(f"{part} {value:.1f}" for part, value in parts.items() if value >= 0.05)
     where = "of GPU memory" if wanted.on_gpu else "of main memory"
@@ -147,6 +163,19 @@ def complaint(config: Config, memory: Memory) -> str:
     return f"{said} No setting of this model fits this machine{least}."
 
 
+def _main_memory_complaint(config: Config, memory: Memory) -> str:
+    """Of the first process of `trainer=fsdp2`, which reads all weights before it spreads them over the GPUs."""
+    if not (
+        config.trainer.enabled and config.trainer.sharded and on_gpu(config, memory) and devices(config, memory) > 1
+    ):
+        return ""
+    full = any(phase.method == "full" for phase in config.recipe.phases().values())
+    wanted = shape(config).parameters * (4 if full else setting(config, memory).dtype_bytes) / GIB
+    if wanted <= memory.main:
+        return ""
+    return f"memory: trainer=fsdp2 reads all weights into main memory first, about {wanted:.0f} GiB. {memory}."
+
+
 def fitting(config: Config, memory: Memory) -> tuple[tuple[str, ...], float] | None:
     """The nearest settings of the same model that fit, as words of the command line (none where it fits as it is), and the
     GiB that they need."""
@@ -158,11 +187,15 @@ def fitting(config: Config, memory: Memory) -> tuple[tuple[str, ...], float] | N
 
 
 def _settings(config: Config) -> Iterator[tuple[tuple[str, ...], Config]]:
-    """Changes that need less, nearest first: those that change no result, then 4 bits, then an adapter instead of all weights."""
+    """Changes that need less, nearest first: those that change no result, then 4 bits, then an adapter instead of all weights.
+
+    Sharding over several devices changes none either, but is slower.
+    """
     phases = config.recipe.phases()
     lora = all(phase.method == "lora" for phase in phases.values())
     harmless = (_micro, _checkpointing)
-    more = [(), (_nf4,)] if lora else [(), (_lora,), (_lora, _nf4)]
+    more: list[tuple[Callable[[Config], tuple[Config, tuple[str, ...]]], ...]] = [(), (_sharded,)]
+    more += [(_nf4,)] if lora else [(_lora,), (_lora, _nf4)]
     seen: set[tuple[str, ...]] = {()}
     for further in more:
         for some in chain.from_iterable(combinations(harmless, count) for count in range(len(harmless) + 1)):
@@ -199,11 +232,62 @@ def _lora(config: Config) -> tuple[Config, tuple[str, ...]]:
     return _change(config, method="lora")
 
 
+def _sharded(config: Config) -> tuple[Config, tuple[str, ...]]:
+    paged = any(phase.optimizer.startswith("paged") for phase in config.recipe.phases().values())
+    if config.trainer.sharded or paged or config.model.quantization != "none":
+        return config, ()
+    return (
+        dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, strategy="fsdp2")),
+        ("trainer.strategy=fsdp2",),
+    )
+
+
 def _nf4(config: Config) -> tuple[Config, tuple[str, ...]]:
-    if config.model.quantization == "nf4":
+    if config.model.quantization == "nf4" or config.trainer.sharded:
         return config, ()
     model = dataclasses.replace(config.model, quantization="nf4")
     return dataclasses.replace(config, model=model), ("model.quantization=nf4",)
+
+
+# Other models that make attempts
+
+
+def source_needs(config: Config, memory: Memory) -> dict[str, Parts | None]:
+    """GiB of each other model that is loaded to make attempts, by its key; None where nobody says how large it is."""
+    found: dict[str, Parts | None] = {}
+    for key, source in config.recipe.other_models():
+        here = Path(source.path).is_dir() or cached_snapshot(source.path)
+        model = dataclasses.replace(
+            config.model,
+            path=source.path,
+            parameters_billion=source.parameters_billion or 1.0,
+            shape=None,
+            dtype=source.dtype,
+            quantization=source.quantization,
+        )
+        alone = dataclasses.replace(config, model=model, trainer=dataclasses.replace(config.trainer, enabled=False))
+        found[key] = needs(alone, memory).phases["generation"] if here or source.parameters_billion else None
+    return found
+
+
+def source_complaints(config: Config, memory: Memory) -> Iterator[str]:
+    """Other models that make attempts and do not fit, or of which nobody says how large they are."""
+    sources, has = dict(config.recipe.other_models()), found(config, memory)
+    for key, parts in source_needs(config, memory).items():
+        source = sources[key]
+        if parts is None:
+            yield (
+                f"memory: {key}: {source.path} is not on this machine. Add parameters_billion to this source of attempts, so "
+                "that its memory can be counted."
+            )
+        elif (most := sum(parts.values())) > has:
+            smaller = (
+                "" if source.quantization == "nf4" else "Add quantization: nf4 to this source of attempts, or take "
+            )
+            yield (
+                f"memory: {key}: {source.path} needs about {most:.0f} GiB of one device to generate, quantization="
+                f"{source.quantization}. {memory}. {smaller or 'Take '}a smaller model."
+            )
 
 
 # Disk
@@ -238,6 +322,26 @@ def disk_complaint(config: Config) -> str:
         f"disk: the run writes about {wanted:.0f} GiB ({shown}); {config.cache_dir} has {free:.0f} GiB free. {remedy} a "
         "larger disk with cache_dir=FOLDER."
     )
+
+
+def device_complaints(config: Config, memory: Memory) -> Iterator[str]:
+    """Devices that are asked for and not there, and a scheduler that has started this command several times."""
+    trainer = config.trainer
+    if not trainer.enabled:
+        return
+    wanted, there = str(trainer.devices), len(memory.gpus)
+    if trainer.accelerator == "gpu" and not there:
+        yield "trainer.accelerator=gpu: there is no GPU here. With trainer=cpu the processor trains."
+    elif on_gpu(config, memory) and wanted.isdecimal() and int(wanted) > there > 0:
+        yield f"trainer.devices={wanted}: {memory}. Set trainer.devices={there}, or auto for all."
+    for name, starter in (("SLURM_STEP_NUM_TASKS", "srun"), ("LOCAL_WORLD_SIZE", "torchrun")):
+        copies = os.environ.get(name, "1")
+        if copies.isdecimal() and int(copies) > 1:
+            yield (
+                f"{name}={copies}: {starter} has started this command {copies} times, and each would run all of it. Start it "
+                f"once (Slurm: one task with all GPUs, --ntasks=1 --gpus={copies}): with trainer.devices={copies} it starts "
+                "its own processes to train."
+            )
 
 
 def optimizer_complaints(config: Config, memory: Memory) -> Iterator[str]:

@@ -31,6 +31,7 @@ from sei.stages.separate import separate
 from sei.target.engine import Completion, Engine, Hosted, OnDevice, Query, Replays, Sampling, as_they_end
 from sei.target.formats import Formats, PromptStyle
 from sei.target.load import Dtype
+from sei.target.machine import device_count
 from sei.target.precision import Choice, dtype_for, precision_for
 from sei.target.recorded import check_known, normalize_question
 from sei.target.weights import Adapter, Weights
@@ -195,8 +196,13 @@ class Lab:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """The hardware and loop to train on, with a precision that is never `auto`."""
-        return dataclasses.replace(self.config.trainer, precision=cast(Precision, self.precisions["training"].value))
+        """The hardware and loop to train on, with a precision and a number of devices that are never `auto`."""
+        trainer = self.config.trainer
+        return dataclasses.replace(
+            trainer,
+            precision=cast(Precision, self.precisions["training"].value),
+            devices=device_count(trainer.accelerator, trainer.devices),
+        )
 
     def weights(self, adapter: Adapter | None = None, *, task: str = "generation") -> Weights:
         """The target's weights, with an adapter of this run; `task` is one of `precisions`, whose device may differ."""
@@ -210,6 +216,11 @@ class Lab:
             chat=False if self.prompt_style == "plain" else model.system or True,
             adapter=adapter,
         )
+
+    def generation_dtype(self, wanted: Dtype) -> Dtype:
+        """What `auto` means for weights that this run's engine generates with."""
+        engine = self.config.engine
+        return cast(Dtype, dtype_for(wanted, engine.device if isinstance(engine, OnDevice) else "auto").value)
 
     def target(self, adapter: Adapter | None = None) -> Target:
         """The target with `adapter`, to be asked. Cheap until its first question."""

@@ -61,6 +61,10 @@ def show_needs(config: Config, display: Display) -> None:
         table.add_column(column, justify="right" if column == "in all" else "left")
     for key, parts in wanted.phases.items():
         table.add_row(key, f"{sum(parts.values()):,.1f}", _listed(parts))
+    for key, needed in fit.source_needs(config, memory).items():
+        table.add_row(
+            key, f"{sum(needed.values()):,.1f}" if needed else "?", _listed(needed) if needed else "size unknown"
+        )
     here = not missing_weights(model.path, model.revision, gated=True)
     disk = fit.disk(config, downloaded=here)
     table.add_row("disk", f"{sum(disk.values()):,.1f}", f"{_listed(disk)}; free: {free_disk(config.cache_dir):,.0f}")

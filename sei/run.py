@@ -29,6 +29,7 @@ from sei.lab import Lab
 from sei.ledger import sums
 from sei.plan import announce_engine, check_machine, plan
 from sei.prospect import Nearby
+from sei.rehearsal import rehearsed
 from sei.terminal import Terminal
 from sei.tracking import report
 from sei.tracking.display import Display
@@ -61,10 +62,12 @@ def run(
     if config.left_out:
         display.note(f"recipe={config.recipe.name} has no use for {', '.join(config.left_out)}: left out.")
     if config.dry_run:
-        plan(config, display, origin or Origin(), nearby)
+        with rehearsed(config, display.note) as config:
+            plan(config, display, origin or Origin(), nearby)
         return None
-    with _ends_in_order():
+    with _ends_in_order(), contextlib.ExitStack() as rehearsal:
         try:
+            config = rehearsal.enter_context(rehearsed(config, display.note))
             check_machine(config, nearby)
             workspace = Workspace(folder, config.cache_dir, on_stage=display.stage, on_note=display.note)
             workspace.write("status.json", {"status": "running"})
@@ -76,10 +79,13 @@ def run(
                 _write_page(folder, display)
             raise
         _write_page(folder, display)
-    if figures["error_types"] and not in_sweep:
+    if config.rehearsal:
+        display.note("That was a rehearsal. The real run: the same command without scale=rehearsal")
+    alone = not in_sweep and not config.rehearsal
+    if figures["error_types"] and alone:
         trace = shlex.join(["python", "-m", "sei.trace", str(folder)])
         display.note(f"next, which error types got fixed, and by which rows: {trace}")
-    if config.trainer.enabled and not in_sweep:
+    if config.trainer.enabled and alone:
         display.note(f"next, the same over seeds: {_over_seeds(overrides)}")
     validation = figures["validation"]
     return validation["accuracy"] if validation else None

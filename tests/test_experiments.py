@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sei import fit
 from sei.compose import CONF, keys_to_leave_out, prepare, register
 from sei.config import Config, build
 from sei.data import arithmetic
+from sei.llm.retired import RETIRED
+from sei.recipes.sources import served
 from sei.run import run
+from sei.target.machine import Memory
 from tests.test_config import ROOT, options
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
@@ -40,6 +45,11 @@ def jobs(experiment: str) -> list[list[str]]:
 def built(experiment: str, overrides: list[str]) -> tuple[Config, str]:
     """The configuration of one job of the sweep as train.py builds it, without what its recipe has no use for; and the
     folder that Hydra gives it."""
+    return _built(experiment, tuple(overrides))
+
+
+@functools.cache
+def _built(experiment: str, overrides: tuple[str, ...]) -> tuple[Config, str]:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed: DictConfig = compose("config", overrides=prepare(overrides), return_hydra_config=True)
@@ -73,7 +83,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     asdiv = tmp_path_factory.mktemp("asdiv")
     row = {"body": "Bo has 4 cups.", "question": "How many after 3 more?", "answer": "7 (cups)", "formula": "4+3=7"}
     (asdiv / "test.jsonl").write_text(json.dumps(row) + "\n")
-    return {"gsm8k": str(gsm8k), "math": str(math), "svamp": str(svamp), "asdiv": str(asdiv)}
+    found = {"gsm8k": gsm8k, "math": math, "svamp": svamp, "asdiv": asdiv}
+    for name, topic in (("college_math", "college_math.algebra"), ("gaokao", "gaokao_bench_math_en.2010")):
+        found[name] = tmp_path_factory.mktemp(name)
+        row = {"data_topic": topic, "question": "What is 3 plus 4?", "answer": "$7$"}
+        (found[name] / "full_test.json").write_text(json.dumps(row) + "\n")
+    found["sat_math"] = tmp_path_factory.mktemp("sat_math")
+    row = {"question": "What is 3 plus 4?", "options": ["(A)6", "(B)7"], "label": "B"}  # type: ignore[dict-item]
+    (found["sat_math"] / "test.jsonl").write_text(json.dumps(row) + "\n")
+    return {name: str(folder) for name, folder in found.items()}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -114,3 +132,29 @@ def test_expected_figures_name_models_recipes_and_sets_that_exist(experiment: st
         assert row["set"] in SOURCES
         assert row.get("ablation", "none") in options("ablation")
         assert 0 < row["accuracy"] < 100
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith("embedded")])
+def test_a_paper_s_experiment_fits_four_gpus_of_80_gb_or_says_what_it_needs(experiment: str) -> None:
+    four = Memory((79.6,) * 4, 500.0)
+    too_large = "more GPUs than one machine has" in (ROOT / "experiments" / f"{experiment}.yaml").read_text(
+        encoding="utf-8"
+    )
+    complaints = []
+    for overrides in jobs(experiment):
+        config, _ = built(experiment, overrides)
+        complaints += [fit.complaint(config, four), *fit.optimizer_complaints(config, four)]
+        assert list(fit.source_complaints(config, four)) == []
+    assert any(complaints) == too_large, [one for one in complaints if one][:1]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_no_experiment_names_a_model_that_is_no_longer_served(experiment: str) -> None:
+    for overrides in jobs(experiment):
+        config, _ = built(experiment, overrides)
+        named = [getattr(config.teacher, "model", None)]
+        named += [
+            one.model for key in ("mistake_sources", "path_sources") for one in served(getattr(config.recipe, key, []))
+        ]
+        named.append(getattr(getattr(config.recipe, "templates", None), "inspector_model", None))
+        assert not {name for name in named if name in RETIRED}

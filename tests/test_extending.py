@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sei.data import arithmetic
-from tests.teacher.fault_server import scripted
+from sei.teacher.scripted import scripted
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from typing import ClassVar
 import pytest
 
 from sei import fit
+from sei.config import Config
 from sei.errors import UserError
 from sei.gpu_hours import RATES, generation_hours, training_hours
 from sei.plan import what_is_missing
@@ -22,8 +23,10 @@ from sei.target import hub
 from sei.target.hub import missing_weights
 from sei.target.machine import GIB, Memory
 from sei.target.shape import Shape, shape_of
+from sei.training import liger
 from sei.training.memory import Setting, micro_batch, training_memory
-from sei.training.settings import Hyperparameters
+from sei.training.settings import Hyperparameters, Trainer
+from tests.target.small import small_model
 from tests.test_config import composed, options
 
 CPU, A24, A80 = Memory((), 24.0), Memory((24.0,), 64.0), Memory((80.0,), 256.0)
@@ -51,8 +54,9 @@ def test_training_memory_by_hand() -> None:
     parts = training_memory(TWO, phase, Setting(dtype_bytes=2, mixed=True, gpu=True))
     assert parts["weights"] == TWO.parameters * 2
     assert parts["trained"] == 2 * 4 * 16 * 20
-    # a token and layer: norms 2*8*4; q, k and v 8+4+4, two gates and their product 3*16, q's input 8, the adapter's 4, of 2 bytes
-    assert parts["activations"] == 2 * 32 * (64 + 2 * (8 + 2 * 4 + 48 + 8 + 4))
+    # a token and layer: norms 2*8*4; a sum for each head 2*4; of 2 bytes q and the result 2*8, k and v 2*4, two gates and their
+    # product 3*16, q's input 8, the adapter's 4
+    assert parts["activations"] == 2 * 32 * (64 + 8 + 2 * (16 + 8 + 48 + 8 + 4))
     assert parts["logits or one layer's backward"] == 32 * 100 * 16
     quantized = training_memory(TWO, phase, Setting(quantization="nf4"))
     assert quantized["weights"] == pytest.approx(2 * 576 * 4.127 / 8 + (1600 + 40) * 4), "the rest is made fp32"
@@ -61,15 +65,15 @@ def test_training_memory_by_hand() -> None:
 @pytest.mark.parametrize(
     ("settings", "tokens"),
     [
-        ({"batch_examples": 1}, (512, 512)),
-        ({"batch_examples": 96}, (4096, 512)),  # 8 * max_tokens
-        ({"batch_examples": 96, "micro_tokens": 1000}, (1000, 512)),
-        ({"batch_examples": 96, "micro_tokens": 100}, (512, 512)),  # a longer row is a micro-batch of its own
-        ({"batch_examples": 96, "accumulation": 4}, (96 * 512 // 4, 512)),
-        ({"batch_tokens": 2048}, (2048, 512)),
+        ({"batch_examples": 1}, 512),
+        ({"batch_examples": 96}, 4096),  # 8 * max_tokens
+        ({"batch_examples": 96, "micro_tokens": 1000}, 1000),
+        ({"batch_examples": 96, "micro_tokens": 100}, 512),  # a longer row is a micro-batch of its own
+        ({"batch_examples": 96, "accumulation": 4}, 96 * 512 // 4),
+        ({"batch_tokens": 2048}, 2048),
     ],
 )
-def test_the_largest_micro_batch(settings: dict[str, int], tokens: tuple[int, int]) -> None:
+def test_the_largest_micro_batch(settings: dict[str, int], tokens: int) -> None:
     assert micro_batch(Hyperparameters(learning_rate=1, max_tokens=512, **settings), 1) == tokens  # type: ignore[arg-type]
 
 
@@ -146,10 +150,72 @@ def test_an_optimizer_that_pages_a_gpu_is_refused_where_none_trains() -> None:
     assert not list(fit.optimizer_complaints(composed("recipe=cot"), CPU))
 
 
-@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_3", "model_parallel"])
-def test_sharded_strategies_are_refused_until_they_work(strategy: str) -> None:
-    with pytest.raises(UserError, match=rf"trainer.strategy={strategy}: .* do not work yet"):
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_3", "model_parallel", "ddp_spawn"])
+def test_strategies_that_were_never_tried_are_refused(strategy: str) -> None:
+    with pytest.raises(UserError, match=rf"trainer.strategy={strategy}: .*trainer=ddp gives .* trainer=fsdp2 spreads"):
         composed(f"trainer.strategy={strategy}")
+
+
+def test_what_cannot_be_spread_over_devices_is_refused_with_what_can() -> None:
+    large = ("model=llama2-7b", "recipe=correction", "trainer=fsdp2")
+    with pytest.raises(UserError, match=r"Set model.quantization=none, or trainer=ddp") as refused:
+        composed(*large)
+    assert "Set recipe.training.optimizer=adamw" in str(refused.value)
+    named = ("model.quantization=none", "recipe.training.optimizer=adamw")
+    assert composed(*large, *named).trainer.sharded
+    assert not composed("trainer=ddp", *large[:2]).trainer.sharded
+    with pytest.raises(
+        UserError, match=r"trainer.precision=16-mixed: .*Choose trainer.precision=bf16-mixed or 32-true"
+    ):
+        composed("trainer=fsdp2", "trainer.precision=16-mixed")
+
+
+def test_devices_that_share_a_model_hold_a_share_each_by_hand() -> None:
+    four = Memory((80.0,) * 4, 512.0)
+    full = composed("model=llama2-7b", "recipe=supercorrect", "trainer=fsdp2")
+    parts, apart = (
+        fit.needs(one, four).phases["recipe.training"]
+        for one in (full, composed("model=llama2-7b", "recipe=supercorrect"))
+    )
+    for part in ("weights", "trained"):
+        assert parts[part] == pytest.approx(apart[part] / 4), part
+    assert parts["activations"] == apart["activations"]
+    # 2 layers of 202 million weights, embedding and output matrix of 131 million each and 65 norms of 4,096 numbers, with 2
+    # bytes; the gradient of the larger part of them
+    layer, other = 4 * 4096**2 + 3 * 4096 * 11008, 2 * 32000 * 4096 + 65 * 4096
+    assert parts["whole layers"] == pytest.approx((2 * layer + other + max(layer, other)) * 2 * 1.05 / GIB)
+    assert fit.complaint(full, four) == ""
+    assert "reads all weights into main memory first, about 25 GiB" in fit.complaint(full, Memory((80.0,) * 4, 16.0))
+
+
+def test_several_devices_are_told_to_share_what_does_not_fit_on_one() -> None:
+    full = composed("model=llama2-7b", "recipe=supercorrect")
+    words, _ = fit.fitting(full, Memory((80.0,) * 4, 512.0))  # type: ignore[misc]
+    assert words == ("trainer.strategy=fsdp2",)
+    assert "trainer.strategy=fsdp2" not in " ".join(fit.fitting(full, A80)[0])  # type: ignore[index]
+
+
+def test_two_processes_on_a_processor_share_its_memory() -> None:
+    one, two = composed("recipe=cot"), composed("recipe=cot", "trainer=ddp", "trainer.devices=2")
+    assert fit.found(two, CPU) == fit.found(one, CPU) / 2 == 12
+
+
+def test_devices_that_are_not_there_and_copies_of_the_command_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_STEP_NUM_TASKS", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert list(fit.device_complaints(composed(), CPU)) == []
+    assert list(fit.device_complaints(composed("trainer=ddp", "trainer.devices=2"), CPU)) == []
+    assert list(fit.device_complaints(composed("trainer=gpu"), A24)) == []
+    [said] = fit.device_complaints(composed("trainer=gpu"), CPU)
+    assert said == "trainer.accelerator=gpu: there is no GPU here. With trainer=cpu the processor trains."
+    [said] = fit.device_complaints(composed("trainer=ddp", "trainer.devices=4"), A24)
+    assert said.endswith("Set trainer.devices=1, or auto for all.")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    assert list(fit.device_complaints(composed(), CPU)) == []
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    [said] = fit.device_complaints(composed(), CPU)
+    assert "srun has started this command 2 times" in said
+    assert "--ntasks=1 --gpus=2" in said
 
 
 def test_quantized_weights_are_not_all_trained() -> None:
@@ -257,3 +323,90 @@ def test_the_check_needs_no_heavy_library() -> None:
         "heavy = {'torch', 'transformers', 'peft', 'faiss'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_ligers_kernels_are_refused_where_they_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "here a CPU trains" in liger.complaint(on_gpu=False)
+    monkeypatch.setattr(liger, "find_spec", lambda name: None)
+    assert '-e ".[liger]"' in liger.complaint(on_gpu=True)
+    monkeypatch.setattr(liger, "find_spec", lambda name: object())
+    assert liger.complaint(on_gpu=True) == ""
+    with pytest.raises(UserError, match="here a CPU trains"):
+        liger.apply(small_model())
+    on, off = (Trainer(liger=liger_on).fingerprint() for liger_on in (True, False))
+    assert on != off
+
+
+SOURCE = "recipe=correction", "model=llama2-7b"
+
+
+def sources(*keys: str) -> Config:
+    """A run whose mistakes also come from another model, with these keys."""
+    return composed(*SOURCE, f"recipe.mistake_sources=[{{kind: target}}, {{kind: hf, {', '.join(keys)}}}]")
+
+
+def test_another_model_that_makes_attempts_is_held_against_the_memory_too() -> None:
+    a100 = Memory((79.6,), 500.0)
+    [said] = fit.source_complaints(sources("path: owner/model"), a100)
+    assert "recipe.mistake_sources[1]: owner/model is not on this machine. Add parameters_billion" in said
+    [said] = fit.source_complaints(sources("path: owner/model", "parameters_billion: 69"), a100)
+    assert "recipe.mistake_sources[1]: owner/model needs about" in said
+    assert said.endswith("Add quantization: nf4 to this source of attempts, or take a smaller model.")
+    fits = sources("path: owner/model", "parameters_billion: 69", "quantization: nf4")
+    assert list(fit.source_complaints(fits, a100)) == []
+    weights = {key: parts["weights"] for key, parts in fit.source_needs(fits, a100).items() if parts}
+    assert 30 < weights["recipe.mistake_sources[1]"] < 45, "4 bits a weight, and 16 for the embedding"
+
+
+def test_another_model_s_weights_are_looked_at_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    (tmp_path / "config.json").write_text("{}")
+    found = list(what_is_missing(sources(f"path: {tmp_path}", "parameters_billion: 0.1"), ask=False))
+    [said] = [one for one in found if one.startswith("weights: recipe.mistake_sources[1]")]
+    assert f"{tmp_path} has its weights as pickles only" in said
+    assert "name it with recipe.mistake_sources[1].revision=refs/pr/NUMBER" in said
+
+
+def test_another_model_is_loaded_in_its_own_way(tmp_path: Path) -> None:
+    from sei.lab import Lab
+    from sei.tracking.display import Display
+    from sei.workspace import Workspace
+
+    config = sources(f"path: {tmp_path}", "dtype: float16", "quantization: nf4", "revision: abc")
+    assert config.model.quantization == "nf4", "the target's own, by its preset"
+    with Lab(config, Workspace(tmp_path / "run", tmp_path / "cache"), Display()) as lab:
+        for source, expected in zip(config.recipe.mistake_sources, (config.model.path, str(tmp_path)), strict=True):  # type: ignore[attr-defined]
+            weights = source.engine(lab, None).weights
+            assert weights.path == expected
+        assert (weights.dtype, weights.quantization, weights.revision, weights.chat) == ("float16", "nf4", "abc", True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["recipe=correction", "teacher=gpt-4"], r"teacher 'gpt-4' is no longer served \(shut down on 2026-10-23"),
+        (
+            ["recipe=cot", "recipe.path_sources=[{kind: api, model: gpt-3.5-turbo}]"],
+            "source of attempts 'gpt-3.5-turbo' is no",
+        ),
+        (
+            ["recipe=supercorrect", "teacher=gpt-4o", "recipe.templates.inspector_model=o1-preview"],
+            "teacher 'o1-preview' is no longer served",
+        ),
+    ],
+)
+def test_what_is_no_longer_served_is_refused_before_anything_is_spent(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
+    config = composed("model=llama2-7b", *words)
+    with pytest.raises(UserError, match=said):
+        config.recipe.check(config)
+
+
+def test_a_server_of_ones_own_may_still_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
+    config = composed(
+        "model=llama2-7b", "recipe=correction", "teacher=gpt-4", "teacher.base_url=https://example.org/v1"
+    )
+    config.recipe.check(config)

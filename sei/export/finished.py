@@ -51,6 +51,10 @@ class FinishedRun:
             raise UserError(
                 f"{self.folder}: this run is not finished (status: {status}). Give its command again; it goes on."
             )
+        if self.results.get("rehearsal"):
+            raise UserError(
+                f"{self.folder}: this was a rehearsal (scale=rehearsal), so there is nothing in it to share."
+            )
 
     @property
     def _is_run(self) -> bool:

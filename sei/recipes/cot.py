@@ -15,7 +15,7 @@ from sei.data.sources import is_worked
 from sei.recipes import costs, sources
 from sei.recipes.common import checkpoint_complaints, evaluate, finetune, phase_complaints
 from sei.recipes.recipe import Recipe
-from sei.recipes.sources import Source
+from sei.recipes.sources import FromModel, Source
 from sei.recipes.work import Generated, Trained, Work
 from sei.records import Example, Mistake, Problem
 from sei.results import Results
@@ -74,6 +74,9 @@ class ChainOfThought(Recipe):
         super().check(config)
         for source in self.path_sources:
             source.check()
+
+    def other_models(self) -> Iterator[tuple[str, FromModel]]:
+        yield from sources.loaded(self.path_sources, "recipe.path_sources")
 
     def work(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[Generated | Trained]:
         yield from sources.work(lab, self.path_sources, "attempts, path_sources")

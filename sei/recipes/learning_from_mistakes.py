@@ -18,7 +18,7 @@ from sei.data.sources import difficulty
 from sei.recipes import costs, sources
 from sei.recipes.common import any_mistakes, diagnoses_of, evaluate, finetune, mistakes_of, phase_complaints
 from sei.recipes.cot import ChainOfThought
-from sei.recipes.sources import Source, the_target
+from sei.recipes.sources import FromModel, Source, the_target
 from sei.recipes.work import Generated, Trained
 from sei.records import Correction, Example, Mistake, Problem
 from sei.results import Results
@@ -187,6 +187,10 @@ class LearningFromMistakes(ChainOfThought):
         super().check(config)
         for source in self.mistake_sources:
             source.check()
+
+    def other_models(self) -> Iterator[tuple[str, FromModel]]:
+        yield from super().other_models()
+        yield from sources.loaded(self.mistake_sources, "recipe.mistake_sources")
 
     def work(self, lab: Lab, mistakes: Sequence[Mistake] | None) -> Iterator[Generated | Trained]:
         for _ in range(self.rounds):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sei.config import Config
     from sei.lab import Lab
     from sei.recipes.costs import Asked
+    from sei.recipes.sources import FromModel
     from sei.results import Results
 
 
@@ -70,6 +71,10 @@ class Recipe(ABC):
         """Raise UserError where this machine lacks what the recipe asks for: a key in the environment."""
         if "teacher" in self.uses:
             config.teacher.check()
+
+    def other_models(self) -> Iterator[tuple[str, FromModel]]:
+        """(configuration key, model) of those that are loaded beside the target, each in its turn."""
+        yield from ()
 
     def prompts(self, lab: Lab) -> Iterator[tuple[str, str]]:
         """For a dry run: (stage, prompt) of what the target is asked, filled."""

@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Discriminator
 
+from sei.llm.retired import check_served
 from sei.llm.settings import ApiSettings, address_complaints, addresses, api_key
 from sei.recipes.work import Generated, Work
 from sei.records import Attempt, Problem
 from sei.stages.attempt import attempt
 from sei.target.api import ApiEngine
 from sei.target.engine import Engine, Replays
+from sei.target.load import Dtype, Quantization
 from sei.target.recorded import Recorded, normalize_question
-from sei.target.weights import Adapter
+from sei.target.weights import Adapter, Weights
 from sei.teacher.base import Priced
-from sei.values import Count, NonNegativeFloat
+from sei.values import Count, NonNegativeFloat, PositiveFloat
 
 if TYPE_CHECKING:
     from sei.lab import Lab
@@ -65,18 +67,25 @@ class FromTarget(_Sampled):
 
 @dataclass(frozen=True)
 class FromModel(_Sampled):
-    """Another model, loaded and asked as the target is."""
+    """Another model, asked as the target is, and loaded in a way of its own."""
 
     kind: Literal["hf"] = "hf"
     path: str = ""  # folder or hub id
+    revision: str | None = None
+    dtype: Dtype = "auto"
+    quantization: Quantization = "none"
+    parameters_billion: PositiveFloat | None = None  # what its memory is counted from, where it is not on this machine
+    gated: bool = False  # the hub asks for a licence to be accepted
 
     @property
     def label(self) -> str:
         return Path(self.path).name
 
     def engine(self, lab: Lab, adapter: Adapter | None) -> Engine:
-        weights = dataclasses.replace(lab.weights(), path=self.path, name=self.path, revision=None)
-        return lab.model(weights)
+        chat = lab.prompt_style != "plain"  # the target's own system message is not for another model
+        return lab.model(
+            Weights(self.path, self.path, self.revision, lab.generation_dtype(self.dtype), self.quantization, chat)
+        )
 
     def complaints(self, place: str) -> Iterator[str]:
         yield from super().complaints(place)
@@ -135,6 +144,7 @@ class FromApi(_Sampled):
         yield from address_complaints(place, self.base_url, self.api_key_env)
 
     def check(self) -> None:
+        check_served(self.settings(None))
         api_key(self.settings(None))
 
 
@@ -200,6 +210,13 @@ def complaints(sources: Sequence[Source], key: str) -> Iterator[str]:
     """What is wrong with the list of sources under the configuration's `key`."""
     for number, source in enumerate(sources):
         yield from source.complaints(f"{key}[{number}]")
+
+
+def loaded(sources: Sequence[Source], key: str) -> Iterator[tuple[str, FromModel]]:
+    """(configuration key, source) of those that are loaded here beside the target."""
+    for number, source in enumerate(sources):
+        if isinstance(source, FromModel):
+            yield f"{key}[{number}]", source
 
 
 def served(sources: Sequence[Source]) -> list[FromApi]:

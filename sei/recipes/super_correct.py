@@ -305,6 +305,11 @@ class SuperCorrect(Recipe):
         second = {} if self.preference.kind == "none" else {"recipe.preference": self.preference}
         return {**super().phases(), **second}
 
+    def check(self, config: Config) -> None:
+        super().check(config)
+        if isinstance(config.teacher, AuthorChoice) and self.templates.inspector_rounds:
+            config.teacher.check_inspector(self.templates.inspector_model)
+
     def complaints(self, config: Config) -> Iterator[str]:
         first, second = self.training, self.preference
         phases = {"recipe.training": first, "recipe.preference": second}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["none", "nf4"]
 Chat = bool | str  # whether prompts go into the chat template; a text: with this as the system message
-Attention = Literal["eager", "sdpa", "flash_attention_2"]
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flex_attention"]
 
 # When imported (by peft), it warns that an optional CPU kernel is missing.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -41,7 +41,7 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 # ---------------------------------------------------------------------------------------------------------------- load
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """No progress bars in log files."""
     from transformers.utils import logging as transformers_logging
 
@@ -98,21 +98,30 @@ def load_model(
     quantization: Quantization = "none",
     attention: Attention | None = None,
     device: str = "cpu",
+    place: str | None = None,
 ) -> PreTrainedModel:
     """The causal language model of a local folder or hub name, in evaluation mode, on `device`.
 
-    `nf4` quantizes while loading: NF4 with double quantization, computing in bfloat16 on a GPU and in float32 on a
-    CPU. `attention` None takes eager on a CPU (under bf16 autocast it trains a small model a quarter faster than
-    sdpa), and transformers' choice on a GPU. Raises UserError if the weights cannot be loaded.
+    `nf4` quantizes while loading: NF4 with double quantization, computing in bfloat16 on a GPU and in float32 on a CPU.
+    `attention` None takes eager on a CPU, and transformers' choice on a GPU; training has an attention of its own. `place` is
+    where the weights lie for now, if not on the `device` that will compute with them: `cpu`, or `meta` for the model's
+    structure without weights. Raises UserError if the weights cannot be loaded.
     """
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
-    _quiet_libraries()
+    quiet_libraries()
     options: dict[str, Any] = {}
     on_gpu = torch.device(device).type == "cuda"
     if attention is not None or not on_gpu:
         options["attn_implementation"] = attention or "eager"
+    if place == "meta":
+        with _explained("model", model), torch.device("meta"):
+            config = AutoConfig.from_pretrained(str(model), revision=revision or "main", trust_remote_code=False)
+            empty: PreTrainedModel = AutoModelForCausalLM.from_config(config, **options)
+        return empty.eval()
+    if on_gpu and place is None:
+        options["device_map"] = {"": device}  # straight there: processes of one machine hold no copies in main memory
     if quantization == "nf4":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -138,7 +147,7 @@ def load_model(
             "stand in for them. Fetch the model again, or mend its config.json."
         )
     if quantization == "none":
-        loaded.to(device)  # type: ignore[arg-type]
+        loaded.to(place or device)  # type: ignore[arg-type]
     return loaded.eval()
 
 
@@ -208,7 +217,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, prefix: str =
     `prefix` is the beginning of that answer, if it is given. Training and generation both encode prompts here, so the
     target sees at test time what it saw in training. The text of a special token in prompt or prefix is text.
     """
-    begun = encode_text(tokenizer, prefix) if prefix else []
+    begun = encode_answer(tokenizer, prefix, prompt) if prefix else []
     if tokenizer.chat_template is not None:
         return [*_encode_message(tokenizer, prompt.strip()), *begun]
     ids = list(tokenizer(prompt, add_special_tokens=True, **_literal(tokenizer, prompt))["input_ids"])
@@ -220,6 +229,19 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, prefix: str =
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of text alone; what reads like a special token in it is text too."""
     return list(tokenizer(text, add_special_tokens=False, **_literal(tokenizer, text))["input_ids"])
+
+
+def encode_answer(tokenizer: PreTrainedTokenizerBase, text: str, prompt: str, prefix: str = "") -> list[int]:
+    """Token ids of what an answer says behind its prompt and `prefix`: encoded together with what it stands behind, then split.
+
+    SentencePiece puts a space before every text that it encodes, so an answer that is encoded alone would begin with one that
+    no model writes at the start of a line. Behind a chat template's own marker there is one: nothing precedes it there.
+    """
+    before = prefix[-1:] or ("" if tokenizer.chat_template is not None else prompt[-1:])
+    first = encode_text(tokenizer, before) if before else []
+    both = encode_text(tokenizer, before + text)
+    # What grows together with the character before it cannot be split; the prompt's tokens are what they are.
+    return both[len(first) :] if both[: len(first)] == first else encode_text(tokenizer, text)
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:

@@ -13,10 +13,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 GIB = 2**30
+# One of these exists wherever CUDA or ROCm can work: NVIDIA, AMD, Windows' GPU seen from its Linux.
+_GPU_NODES = ("nvidia*", "kfd", "dxg")
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,22 @@ def free_disk(folder: Path) -> float:
     """GiB that may be written below `folder`, which need not exist yet."""
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     return shutil.disk_usage(place).free / GIB
+
+
+def may_have_gpu() -> bool:
+    """False where no GPU can be there, so that a run that finds everything in the cache need not import torch."""
+    return sys.platform == "win32" or any(any(Path("/dev").glob(node)) for node in _GPU_NODES)
+
+
+def device_count(accelerator: str, devices: str | int) -> int:
+    """How many training processes `devices` gives a node: a number, a list (`0,1`), or every GPU (`auto`, -1)."""
+    text = str(devices)
+    if "," in text:
+        return len([part for part in text.split(",") if part.strip()])
+    if text not in ("auto", "-1"):
+        return int(text)
+    if accelerator not in ("auto", "gpu", "cuda") or not may_have_gpu():
+        return 1
+    import torch
+
+    return torch.cuda.device_count() or 1

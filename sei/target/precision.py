@@ -29,13 +29,12 @@ Example::
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from sei.target.machine import may_have_gpu
+
 _FAST = frozenset({"avx512_bf16", "amx_bf16"})  # as Linux names them in /proc/cpuinfo
-# One of these exists wherever CUDA or ROCm can work: NVIDIA, AMD, Windows' GPU seen from its Linux.
-_GPU_NODES = ("nvidia*", "kfd", "dxg")
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def dtype_for(wanted: str, device: str) -> Choice:
 
 def device_facts(device: str) -> DeviceFacts:
     """The facts of what `device` is here: a trainer's accelerator (auto, cpu, gpu) or a torch device (cuda:1)."""
-    if (device in ("auto", "gpu") or device.startswith("cuda")) and _may_have_gpu():
+    if (device in ("auto", "gpu") or device.startswith("cuda")) and may_have_gpu():
         import torch
 
         if torch.cuda.is_available():
@@ -100,11 +99,6 @@ def cpu_flags(file: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     except OSError:
         return frozenset()
     return next((frozenset(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), frozenset())
-
-
-def _may_have_gpu() -> bool:
-    """False where no GPU can be there, so that a run that finds everything in the cache need not import torch."""
-    return sys.platform == "win32" or any(any(Path("/dev").glob(node)) for node in _GPU_NODES)
 
 
 def _why(facts: DeviceFacts) -> str:

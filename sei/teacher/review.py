@@ -73,6 +73,10 @@ class AuthorChoice(Protocol):
         """Why `model` (`recipe.templates.inspector_model`) could not inspect; [] where it can, or is None."""
         ...
 
+    def check_inspector(self, model: str | None) -> None:
+        """Raise UserError where what `model` needs to inspect is lacking, such as a provider that still serves it."""
+        ...
+
 
 @runtime_checkable
 class Inspector(Protocol):

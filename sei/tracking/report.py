@@ -31,6 +31,9 @@ from sei.workspace import Artifact
 _MOST_PARTS = (
     12  # rows of one set in the tables by family and level: MATH has 7 subjects, the arithmetic world 26 families
 )
+REHEARSAL = (
+    "REHEARSAL: a shrunken model, few or made-up problems, a scripted teacher. No figure of this run means anything."
+)
 PACKAGES = ("torch", "transformers", "peft", "pytorch-lightning", "faiss-cpu", "scikit-learn", "hydra-core", "sei")
 
 
@@ -56,6 +59,7 @@ def collect(
         "data": config.data.name,
         "teacher": config.teacher.name,
         "status": "done",
+        "rehearsal": config.rehearsal is not None,
         "overrides": list(overrides),
         "eval": {name: summarize(rows, after.get(name), names) for name, rows in before.items()},
         "averages": averages(before, after, results.domains),
@@ -131,6 +135,8 @@ def grader_disagreements(results: Results) -> list[Disagreement]:
 
 def show(console: Terminal, figures: Mapping[str, Any], artifacts: Sequence[Artifact[Any]], run: Path) -> None:
     """The closing tables: accuracy in all its parts, error types, ledger with wall time, and where everything lies."""
+    if figures["rehearsal"]:
+        console.print(f"\n{REHEARSAL}\n")
     tables = []
     if figures["eval"]:
         tables += [_accuracy_table(figures), *_change_table(figures), *_sample_tables(figures), *_part_tables(figures)]

@@ -31,13 +31,14 @@ from pytorch_lightning.utilities import rank_zero_only
 from sei.errors import UserError
 from sei.records import Example, Pair, Rejected
 from sei.training.rows import RowLogger
-from sei.training.run import Loop, device_count, train_dpo, train_sft
+from sei.training.run import Loop, processes, train_dpo, train_sft
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 from sei.workspace import read_records, write_json, write_records
 
 Kind = Literal["sft", "dpo"]
 
 _USER_ERROR = 3  # exit status: the last line of standard error is for the user
+_GRACE = 10.0  # seconds that a training has to end in order
 _POLL = 0.5  # seconds between two looks at the output of the training
 _LOCK_WAIT = 10.0  # seconds after which a training whose parent was killed has surely ended
 _HERE_ONLY = ("loggers", "callbacks", "on_check")  # fields of a Loop that cannot be passed to another process
@@ -60,10 +61,13 @@ def train(
     """
     loop = dataclasses.replace(loop, checkpoints=folder / "checkpoints", on_check=say)
     order = _Order(kind, model, rows, hyperparameters, loop)
-    devices = device_count(loop.accelerator, loop.devices) * loop.num_nodes
+    devices = processes(loop)
     if devices == 1:
         return order.carry_out(folder)
-    say(f"training on {devices} devices, in separate processes")
+    shared = ", which share the model (fsdp2)" if loop.strategy == "fsdp2" else ""
+    say(f"training on {devices} devices, in separate processes{shared}")
+    if hyperparameters.batch_tokens is None and (most := hyperparameters.batch_examples) < devices:
+        say(f"a step has {most} of batch_examples: more than {most} devices make it no faster (trainer.devices={most})")
     return _in_own_processes(order, folder, say)
 
 
@@ -114,7 +118,7 @@ def _in_own_processes(order: _Order, folder: Path, say: Callable[[str], None]) -
     heard = 0
     with errors.open("w", encoding="utf-8") as stderr:
         command = [sys.executable, "-m", "sei.training.job", str(folder), str(os.getpid())]
-        process = subprocess.Popen(command, stderr=stderr, stdout=sys.stderr)
+        process = subprocess.Popen(command, stderr=stderr, stdout=sys.stderr, env=_environment(order.loop))
         try:
             while process.poll() is None:
                 time.sleep(_POLL)
@@ -122,16 +126,41 @@ def _in_own_processes(order: _Order, folder: Path, say: Callable[[str], None]) -
         finally:
             if process.poll() is None:  # this process was interrupted
                 process.terminate()
-                process.wait()
+                _end(process)
     _pass_on(said, heard, order.loop.loggers, say)
     ended = errors.read_text(encoding="utf-8", errors="replace")
     if process.returncode == _USER_ERROR:
         raise UserError(ended.strip().splitlines()[-1])
     if process.returncode != 0:
-        raise RuntimeError(f"training ended with status {process.returncode}:\n{ended[-2000:]}")
+        killed = (
+            " (it or another of its processes was killed, maybe for want of memory)" if process.returncode < 0 else ""
+        )
+        raise RuntimeError(f"training ended with status {process.returncode}{killed}:\n{ended[-2000:]}")
     result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
     result["rejected"] = [Rejected.from_json(row) for row in result["rejected"]]
     return result
+
+
+def _environment(loop: Loop) -> dict[str, str]:
+    """This process's, for one with the same code, wherever it was started from.
+
+    On one machine without what makes a process one of several that something else has started: it starts its own.
+    """
+    here = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here))}
+    if loop.num_nodes > 1:
+        return environment
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return {name: value for name, value in environment.items() if name not in ranks}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a training that was told to end; one that waits for a device which does not answer cannot."""
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _pass_on(said: Path, heard: int, loggers: Sequence[Logger], say: Callable[[str], None]) -> int:

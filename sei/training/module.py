@@ -25,10 +25,13 @@ from safetensors.torch import load_file, save_file
 from transformers import get_scheduler
 
 from sei.errors import UserError
+from sei.training.attention import Kind
 from sei.training.losses import answer_logps, dpo_loss, sft_loss, sft_term
-from sei.training.packing import Encoded, MicroBatch, micro_batches
-from sei.training.pairs import EncodedPair, PairBatch, attention_mask, pair_batches
+from sei.training.packing import Encoded, MicroBatch, Row, micro_batches
+from sei.training.pairs import EncodedPair, PairBatch, pair_batches
+from sei.training.scoring import Way, find_way, token_logps
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
+from sei.training.sharding import Load, Sharded, load_sharded
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -82,15 +85,16 @@ class PlannedModule(lightning.LightningModule):
 
     def __init__(
         self,
-        load: Callable[[torch.device], PreTrainedModel | PeftModel],
+        load: Load,
         steps: Sequence[Sequence[Any]],
         hyperparameters: Hyperparameters,
         *,
         pad: int,
         accumulation: int,
         seed: int = 0,
+        attention: Kind = "spans",
     ) -> None:
-        """`load` gives the model with its trainable weights on a device; it is called once, where training runs."""
+        """`load` gives the model with its trainable weights on a device; it is called once in each process."""
         super().__init__()
         self.strict_loading = False  # a checkpoint holds the trained weights alone
         self.steps = steps
@@ -98,7 +102,9 @@ class PlannedModule(lightning.LightningModule):
         self.pad = pad
         self.seed = seed  # of dropout
         self.accumulation = accumulation
+        self.attention = attention
         self.model: PreTrainedModel | PeftModel | None = None
+        self.way: Way | None = None
         # Figures for each optimizer step, always including "loss", "learning_rate" and "tokens" (trained on so far).
         self.curves: dict[str, list[float]] = {}
         self.seconds = 0.0
@@ -118,8 +124,23 @@ class PlannedModule(lightning.LightningModule):
         """
 
     def configure_model(self) -> None:
-        if self.model is None:
-            self.model = self._load(self.trainer.strategy.root_device)
+        if self.model is not None:
+            return
+        device = self.trainer.strategy.root_device
+        if isinstance(self.trainer.strategy, Sharded):
+            mesh = self.trainer.strategy.device_mesh["data_parallel"]
+            self.model, self.way = load_sharded(
+                self._load, mesh, device, self.trainer.precision_plugin, lambda model: find_way(model, self.attention)
+            )
+        else:
+            self.model = self._load(device, None)
+            self.way = find_way(self.model, self.attention)
+
+    def logps(self, row: Row) -> torch.Tensor:
+        """The log-probability of each labelled token of a row under the model as it is."""
+        assert self.model is not None
+        assert self.way is not None
+        return token_logps(self.model, self.way, row)
 
     def train_dataloader(self) -> StepLoader:
         return StepLoader(
@@ -205,11 +226,7 @@ class SupervisedModule(PlannedModule):
         return micro_batches(step, parts=parts, pad=self.pad)
 
     def figures(self, batch: MicroBatch) -> dict[str, torch.Tensor]:
-        assert self.model is not None
-        logits = self.model(
-            input_ids=batch.input_ids, position_ids=batch.position_ids, logits_to_keep=batch.kept, use_cache=False
-        ).logits
-        return {"loss": sft_loss(logits, batch.targets, batch.step_tokens)}
+        return {"loss": sft_loss(self.logps(batch.row), batch.step_tokens)}
 
 
 class PreferenceModule(PlannedModule):
@@ -269,19 +286,7 @@ class PreferenceModule(PlannedModule):
 
     def _logps(self, batch: PairBatch) -> torch.Tensor:
         """Log-probabilities of chosen and rejected answers under the model as it is, [pairs, 2]."""
-        assert self.model is not None
-        mask = None
-        if batch.segments is not None:
-            mask = attention_mask(batch.segments, self.model.config._attn_implementation, self.model.dtype)
-        logits = self.model(
-            input_ids=batch.input_ids,
-            attention_mask=mask,
-            position_ids=batch.position_ids,
-            logits_to_keep=batch.kept,
-            use_cache=False,
-        ).logits
-        answers = 2 * len(batch.numbers)
-        return answer_logps(logits, batch.rows, batch.targets, batch.answers, answers).view(-1, 2)
+        return answer_logps(self.logps(batch.row), batch.answers, 2 * len(batch.numbers)).view(-1, 2)
 
     @torch.no_grad()
     def _score_all(self) -> torch.Tensor:
@@ -301,14 +306,18 @@ class PreferenceModule(PlannedModule):
         for step in self.steps:
             if seen.issuperset(one.number for one in step):
                 continue
-            for part, batch in enumerate(self.batches(step, self.accumulation * trainer.world_size)):
-                numbers = batch.numbers.tolist()
-                new = [place for place, number in enumerate(numbers) if number not in seen]
-                seen.update(numbers)
-                if new and part % trainer.world_size == trainer.global_rank:
-                    with trainer.precision_plugin.forward_context():
-                        logps = self._logps(self.transfer_batch_to_device(batch, device, 0))
-                    table[batch.numbers[new].to(device)] = logps[new]
+            batches = self.batches(step, self.accumulation * trainer.world_size)
+            for first in range(0, len(batches), trainer.world_size):
+                together = batches[first : first + trainer.world_size]
+                batch = together[trainer.global_rank]
+                new = [_new(one.numbers.tolist(), seen) for one in together]
+                if not any(new):
+                    continue
+                # All devices or none: each may hold a share of the weights, which the others need.
+                with trainer.precision_plugin.forward_context():
+                    logps = self._logps(self.transfer_batch_to_device(batch, device, 0))
+                mine = new[trainer.global_rank]
+                table[batch.numbers[mine].to(device)] = logps[mine]
         # Each row was filled by one device and is 0 on the others.
         reduced = trainer.strategy.reduce(table, reduce_op="sum")
         assert isinstance(reduced, torch.Tensor)
@@ -327,6 +336,13 @@ class PreferenceModule(PlannedModule):
         partial = self.reference_file.with_suffix(f".{os.getpid()}.partial")
         save_file({"logps": table}, partial)
         partial.rename(self.reference_file)
+
+
+def _new(numbers: Sequence[int], seen: set[int]) -> list[int]:
+    """The places of those that were not seen before; they are now."""
+    places = [place for place, number in enumerate(numbers) if number not in seen]
+    seen.update(numbers)
+    return places
 
 
 def _optimizer(settings: Hyperparameters, groups: list[dict[str, Any]], device: torch.device) -> torch.optim.Optimizer:

@@ -18,7 +18,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import pickle
 import shutil
 import signal
@@ -41,30 +40,30 @@ from safetensors import SafetensorError
 
 from sei.errors import UserError
 from sei.records import Example, Pair, Rejected
-from sei.target.generation import keep_freed_memory
 from sei.target.load import (
     Attention,
     Chat,
     Dtype,
     Quantization,
     adapter_fingerprint,
-    is_whole_model,
-    load_adapter,
-    load_model,
     load_tokenizer,
     model_fingerprint,
 )
+from sei.target.machine import device_count
+from sei.training.attention import kind_for
+from sei.training.model import loader, save
 from sei.training.module import PlannedModule, PreferenceModule, SupervisedModule
 from sei.training.packing import Item, accumulation_for, draw, encode_all, endless, plan_steps, self_check
 from sei.training.pairs import encode_pairs, pair_check
 from sei.training.progress import PlainProgress
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
+from sei.training.sharding import Sharded, check_sharded_checkpoint, gathered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from pytorch_lightning.strategies import Strategy
+    from transformers import PreTrainedTokenizerBase
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
@@ -79,6 +78,7 @@ class Loop:
     dtype: Dtype = "auto"  # of the frozen weights; trained weights are float32
     quantization: Quantization = "none"  # of the frozen weights
     attention: Attention | None = None
+    liger: bool = False  # Liger's kernels
     accelerator: str = "auto"
     devices: str | int = "auto"
     num_nodes: int = 1
@@ -106,7 +106,8 @@ def train_sft(
     Returns `tokens` (trained on: prompts, responses and end tokens, no padding), `label_tokens`, `examples` (drawn),
     `steps`, `seconds`, `first_loss` and `final_loss` (nats per token, of the first and last step), `loss_curve`,
     `tokens_curve` and `learning_rate_curve` (after, and of, each step), `device`,
-    `trained_parameters`, `accumulation`, `kept_steps`, `resumed_from_step`, and `rejected` (list of records.Rejected).
+    `trained_parameters`, `accumulation`, `attention` (how packed examples were kept apart), `kept_steps`,
+    `resumed_from_step`, and `rejected` (list of records.Rejected).
     Raises UserError if there is nothing to train on or an adapter does not fit.
     """
     tokenizer = load_tokenizer(model, revision=loop.revision, chat=loop.chat)
@@ -118,13 +119,17 @@ def train_sft(
         loop.on_check(checked)
     steps = _plan(encoded, hyperparameters, loop.seed)
     lengths = [[len(one) for one in step] for step in steps]
+    attention = kind_for(loop.attention, loop.dtype, loop.quantization)
+    if attention == "flash_attention_2":
+        loop = dataclasses.replace(loop, attention=attention)
     module = SupervisedModule(
-        _loader(model, hyperparameters, loop),
+        loader(model, hyperparameters, loop),
         steps,
         hyperparameters,
         pad=tokenizer.eos_token_id,
         accumulation=_accumulation(lengths, hyperparameters, loop),
         seed=loop.seed,
+        attention=attention,
     )
     run_id = _run_id(model, hyperparameters, loop, module)
     return _fit(module, tokenizer, output, loop, run_id) | {
@@ -149,7 +154,7 @@ def train_dpo(
     The reference is the policy at the start. Its log-probabilities are computed once, before the first step, without
     dropout, and kept in the checkpoints folder. The loss of the first step is therefore exactly ln 2 (`sigmoid`); with dropout
     in the policy it scatters around ln 2. With `share_prefix=False` a pair's prompt is computed once for each answer: the
-    same result, but slower; flash attention, which takes no mask, always works this way.
+    same result, but slower; flash attention, which cannot share, always works this way.
 
     Returns what `train_sft` returns, with `pairs` (drawn) for `examples`, a pair's `tokens` being those of prompt and
     both answers; further `chosen_reward_curve`, `rejected_reward_curve`, `reward_margin_curve` and
@@ -164,15 +169,18 @@ def train_dpo(
     if loop.on_check is not None:
         loop.on_check(pair_check(encoded, tokenizer))
     steps = _plan(encoded, settings, loop.seed)
-    share = share_prefix and loop.attention != "flash_attention_2"
+    # Not flash attention, unless it is asked for: prompts that are shared are worth more.
+    attention = kind_for(loop.attention or "sdpa", loop.dtype, loop.quantization)
+    share = share_prefix and attention != "flash_attention_2"
     accumulation = _accumulation([[one.width(share) for one in step] for step in steps], settings, loop)
     module = PreferenceModule(
-        _loader(model, settings, loop),
+        loader(model, settings, loop),
         steps,
         settings,
         pad=tokenizer.eos_token_id,
         accumulation=accumulation,
         seed=loop.seed,
+        attention=attention,
         share_prefix=share,
     )
     run_id = _run_id(model, settings, loop, module)
@@ -188,16 +196,6 @@ def train_dpo(
         "reference_seconds": module.reference_seconds,
         "rejected": rejected,
     }
-
-
-def device_count(accelerator: str, devices: str | int) -> int:
-    """How many training processes `devices` gives a node: a number, a list (`0,1`), or every GPU (`auto`, -1)."""
-    text = str(devices)
-    if "," in text:
-        return len([part for part in text.split(",") if part.strip()])
-    if text not in ("auto", "-1"):
-        return int(text)
-    return torch.cuda.device_count() or 1 if accelerator in ("auto", "gpu", "cuda") else 1
 
 
 def device_name(device: torch.device, count: int) -> str:
@@ -225,8 +223,7 @@ def _plan(encoded: Sequence[Item], settings: Hyperparameters, seed: int) -> list
 def _accumulation(lengths: Sequence[Sequence[int]], settings: Hyperparameters, loop: Loop) -> int:
     if settings.accumulation is not None:
         return settings.accumulation
-    devices = device_count(loop.accelerator, loop.devices) * loop.num_nodes
-    return accumulation_for(lengths, devices, settings.micro_tokens or 8 * settings.max_tokens)
+    return accumulation_for(lengths, processes(loop), settings.micro_tokens or 8 * settings.max_tokens)
 
 
 def _fit(
@@ -251,10 +248,8 @@ def _fit(
     losses = module.curves.get("loss", [])
     if len(losses) != len(module.steps):
         raise RuntimeError(f"training ended after {len(losses)} of {len(module.steps)} steps")
-    assert module.model is not None
-    if trainer.is_global_zero:
-        with _disk_errors(output):
-            _save(module.model, saved, output, kept if module.settings.keep_every is not None else None)
+    with _disk_errors(output):
+        _save(trainer, module, saved, output, kept if module.settings.keep_every is not None else None)
     trainer.strategy.barrier()
     every = module.settings.keep_every
     return {
@@ -264,10 +259,25 @@ def _fit(
         "final_loss": losses[-1],
         "trained_parameters": sum(one.numel() for one in module.parameters() if one.requires_grad),
         "accumulation": module.accumulation,
+        "attention": str(module.way),
         "device": device_name(trainer.strategy.root_device, trainer.world_size),
         "kept_steps": [] if every is None else list(range(every, len(module.steps) + 1, every)),
         "resumed_from_step": 0 if resume is None else _step_of(resume),
     } | {f"{name}_curve": curve for name, curve in module.curves.items()}
+
+
+def _save(
+    trainer: lightning.Trainer,
+    module: PlannedModule,
+    tokenizer: PreTrainedTokenizerBase | None,
+    output: Path,
+    kept: Path | None = None,
+) -> None:
+    """`model.save` in the first process; every process has to call this, since each may hold a share of the weights."""
+    assert module.model is not None
+    state = gathered(module.model) if isinstance(trainer.strategy, Sharded) else None
+    if trainer.is_global_zero:
+        save(module.model, tokenizer, output, kept=kept, state=state)
 
 
 def _trainer(module: PlannedModule, loop: Loop, callbacks: Sequence[Callback]) -> lightning.Trainer:
@@ -275,7 +285,7 @@ def _trainer(module: PlannedModule, loop: Loop, callbacks: Sequence[Callback]) -
         accelerator=loop.accelerator,
         devices=loop.devices,
         num_nodes=loop.num_nodes,
-        strategy=loop.strategy,
+        strategy=_strategy(loop),
         precision=loop.precision,  # type: ignore[arg-type]
         max_epochs=1,  # the plan holds all epochs
         max_steps=len(module.steps),
@@ -288,18 +298,26 @@ def _trainer(module: PlannedModule, loop: Loop, callbacks: Sequence[Callback]) -
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
         use_distributed_sampler=False,  # StepLoader deals out the parts itself
-        # In an allocation of one task nobody else starts the other processes: Lightning has to.
-        plugins=[LightningEnvironment()] if _alone_in_slurm(loop) else None,
+        # On one machine `training.job` has started this process, whatever scheduler it finds around it: no one but Lightning
+        # starts the others.
+        plugins=[LightningEnvironment()] if loop.num_nodes == 1 else None,
     )
 
 
-def _alone_in_slurm(loop: Loop) -> bool:
-    """Whether Slurm started one process, which is to train on several devices of its node."""
-    return (
-        loop.num_nodes == 1
-        and os.environ.get("SLURM_NTASKS") == "1"
-        and device_count(loop.accelerator, loop.devices) > 1
-    )
+def processes(loop: Loop) -> int:
+    """How many processes train together."""
+    return device_count(loop.accelerator, loop.devices) * loop.num_nodes
+
+
+def _is_sharded(loop: Loop) -> bool:
+    return loop.strategy == "fsdp2" and processes(loop) > 1
+
+
+def _strategy(loop: Loop) -> str | Strategy:
+    """Lightning's strategy; on one device there is nothing to share out."""
+    if processes(loop) == 1:
+        return "auto"
+    return Sharded(data_parallel_size=processes(loop), tensor_parallel_size=1) if _is_sharded(loop) else "ddp"
 
 
 def _checkpointing(folder: Path, every: int) -> ModelCheckpoint:
@@ -329,18 +347,20 @@ class _Keep(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, PlannedModule)
-        assert pl_module.model is not None
         step, inside = divmod(batch_idx + 1, pl_module.accumulation)
-        if trainer.is_global_zero and not inside and step % self.every == 0:
+        if not inside and step % self.every == 0:
             # Lightning runs checkpoint callbacks last, so every checkpoint comes after what is kept up to its step.
-            _save(pl_module.model, self.tokenizer, self.folder / f"{step:06d}", None)
+            _save(trainer, pl_module, self.tokenizer, self.folder / f"{step:06d}")
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint of `folder` that can be read completely, None if there is none."""
     for path in sorted(folder.glob("step=*.ckpt"), key=_step_of, reverse=True):
         try:
-            torch.load(path, map_location="cpu", weights_only=True)
+            if path.is_dir():
+                check_sharded_checkpoint(path)
+            else:
+                torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
             warnings.warn(f"{path}: damaged checkpoint skipped ({error})", stacklevel=2)
         else:
@@ -350,96 +370,6 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 def _step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step="))
-
-
-def _loader(
-    model: str | Path, settings: Hyperparameters, loop: Loop
-) -> Callable[[torch.device], PreTrainedModel | PeftModel]:
-    return lambda device: _trainable(model, settings, loop, device)
-
-
-def _trainable(
-    model: str | Path, settings: Hyperparameters, loop: Loop, device: torch.device
-) -> PreTrainedModel | PeftModel:
-    """The model with exactly those weights trainable that `settings.method` trains."""
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-
-    adapter = loop.adapter
-    if device.type == "cpu":
-        keep_freed_memory()
-    full = settings.method == "full"
-    if full and loop.quantization != "none":
-        raise UserError("method=full cannot train quantized weights: use quantization=none or method=lora.")
-    if adapter is not None and is_whole_model(adapter) != full:
-        raise UserError(
-            f"{adapter} was not trained with method={settings.method}. Continue with the method it was trained with."
-        )
-    base = load_model(
-        adapter if full and adapter is not None else model,
-        revision=loop.revision if adapter is None or not full else None,
-        dtype="float32" if full else loop.dtype,
-        quantization=loop.quantization,
-        attention=loop.attention,
-        device=str(device),
-    )
-    if loop.quantization != "none":
-        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
-    trained: PreTrainedModel | PeftModel = base
-    if not full and adapter is not None:
-        trained = load_adapter(base, adapter, trainable=True)
-    elif not full:
-        torch.manual_seed(loop.seed)
-        config = LoraConfig(
-            r=settings.rank,
-            lora_alpha=settings.alpha,  # type: ignore[arg-type]
-            lora_dropout=settings.dropout,
-            target_modules=list(settings.target_modules),
-            task_type="CAUSAL_LM",
-        )
-        try:
-            trained = get_peft_model(base, config)
-        except ValueError as error:
-            raise UserError(f"target_modules={list(settings.target_modules)} do not fit {model}: {error}") from error
-    if settings.gradient_checkpointing:
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        base.enable_input_require_grads()
-    return trained
-
-
-def _save(
-    model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase | None, output: Path, kept: Path | None
-) -> None:
-    """Write to a folder beside `output` and rename it, so that `output` is either complete or absent.
-
-    `kept` is a folder that becomes `steps` below `output`, where readers of the adapter do not look.
-    """
-    from peft import PeftModel
-
-    partial = output.with_name(f"{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(model, PeftModel):
-        # The embedding is not trained; to find that out by itself PEFT would ask the hub.
-        model.save_pretrained(str(partial), save_embedding_layers=False)
-        _sort_lists(partial / "adapter_config.json")
-    else:
-        assert tokenizer is not None
-        model.save_pretrained(str(partial))
-        tokenizer.save_pretrained(str(partial))
-    if kept is not None and kept.is_dir():
-        shutil.copytree(kept, partial / "steps")
-    shutil.rmtree(output, ignore_errors=True)
-    partial.rename(output)
-
-
-def _sort_lists(file: Path) -> None:
-    """PEFT writes module names in an order that varies from process to process: the same adapter should be the same file."""
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    ordered = {
-        name: sorted(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
-        for name, value in settings.items()
-    }
-    file.write_text(json.dumps(ordered, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _run_id(model: str | Path, settings: Hyperparameters, loop: Loop, module: PlannedModule) -> str:
@@ -454,7 +384,9 @@ def _run_id(model: str | Path, settings: Hyperparameters, loop: Loop, module: Pl
         loop.dtype,
         loop.quantization,
         loop.precision,
+        loop.liger,
         loop.seed,
+        processes(loop) if _is_sharded(loop) else 1,  # the shares of a checkpoint fit no other number
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

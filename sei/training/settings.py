@@ -19,7 +19,11 @@ Method = Literal["lora", "full"]
 Schedule = Literal["linear", "cosine", "constant"]
 Optimizer = Literal["adamw", "paged_adamw_32bit"]
 Preference = Literal["sigmoid", "ipo"]
+STRATEGIES = ("auto", "ddp", "fsdp2")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+
+LOGITS_AT_ONCE = 2**25
+"""128 MiB in float32: of 128,000 words 262 positions. With fewer a GPU would idle between the products."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +71,35 @@ class Trainer:
     enabled: bool = True  # false: stop before training
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: str | int = "auto"
-    strategy: str = "auto"
+    strategy: str = "auto"  # several devices: auto and ddp give each the whole model, fsdp2 a share of it
     precision: Precision = "auto"
     checkpoint_every: Count = 100  # optimizer steps
+    liger: bool = False  # Liger's kernels, on a GPU: `training.liger`
 
     def fingerprint(self) -> dict[str, Any]:
-        """What of it decides the trained weights."""
-        return {"precision": self.precision, "devices": str(self.devices)}
+        """What of it decides the trained weights. The number of devices does: a step's micro-batches, and with them what
+        dropout draws, follow from it. Who holds which weights (`strategy`) does not."""
+        kernels = {"liger": True} if self.liger else {}  # which round differently
+        return {"precision": self.precision, "devices": str(self.devices)} | kernels
 
     def complaints(self) -> list[str]:
         faults = []
         devices = str(self.devices)
         if not (devices in ("auto", "-1") or (devices.isdecimal() and int(devices) > 0)):
             faults.append(f"trainer.devices={self.devices}: must be a number of devices, or auto")
-        if any(name in self.strategy for name in ("fsdp", "deepspeed", "model_parallel")):
+        if self.strategy not in STRATEGIES:
             faults.append(
-                f"trainer.strategy={self.strategy}: strategies that spread one copy of the model over devices do not work yet "
-                "(clipping and saving would fail at the first step). With trainer.strategy=auto every device holds a copy; "
-                "recipe.training.method=lora and model.quantization=nf4 make it small"
+                f"trainer.strategy={self.strategy}: choose one of {', '.join(STRATEGIES)}. trainer=ddp gives every device the "
+                "whole model, trainer=fsdp2 spreads one over all of them"
+            )
+        if self.sharded and self.precision in ("16-mixed", "64-true"):
+            faults.append(
+                f"trainer.precision={self.precision}: trainer=fsdp2 cannot train with it. Choose trainer.precision=bf16-mixed or "
+                "32-true, or trainer=ddp"
             )
         return faults
+
+    @property
+    def sharded(self) -> bool:
+        """Whether devices share one model."""
+        return self.strategy == "fsdp2"

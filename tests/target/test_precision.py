@@ -67,7 +67,7 @@ def test_flags_are_read_where_the_system_tells_them(tmp_path: Path) -> None:
 def test_a_gpu_is_asked_unless_the_work_is_the_processors(
     monkeypatch: pytest.MonkeyPatch, device: str, gpu: bool, emulated: bool
 ) -> None:
-    monkeypatch.setattr(precision, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(precision, "may_have_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     # as torch answers: emulation counts as support unless it is excluded
     monkeypatch.setattr(

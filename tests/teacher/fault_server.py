@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
+import os
 import random
 import re
 import subprocess
@@ -24,6 +24,8 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+from sei.teacher.scripted import digest, role_of, scripted
 
 TRANSPORT = ("429", "429_retry_after", "500", "reset", "timeout")  # the ask comes to nothing
 SEMANTIC = (  # the ask is answered, badly
@@ -39,160 +41,6 @@ SEMANTIC = (  # the ask is answered, badly
     "missing",
 )
 FAULTS = TRANSPORT + SEMANTIC
-PHRASES = (
-    "forgets to add the remaining part",
-    "multiplies where division is needed",
-    "confuses total with difference",
-    "uses the percentage as a plain number",
-    "skips the conversion of units",
-    "slips in multi-digit multiplication",
-)
-
-
-FAMILIES = {  # words of an operation, for the scripted clustering model
-    "addition": ("addition", "adding", "added", "add", "sum", "total", "combined"),
-    "subtraction": ("subtraction", "subtracting", "subtracted", "difference", "remaining", "left"),
-    "multiplication": ("multiplication", "multiplying", "multiplied", "multiply", "times", "product"),
-    "division": ("division", "dividing", "divided", "divide", "average", "half", "share"),
-    "percentages": ("percentage", "percent", "discount", "interest", "tax"),
-    "units": ("conversion", "converting", "units", "hours", "minutes", "weight"),
-    "fractions": ("fraction", "fractions", "ratio", "proportion", "portion"),
-    "setting up": ("equation", "setup", "algebraic", "interpretation", "misinterpreted", "misunderstanding"),
-    "omission": ("ignored", "ignoring", "failure", "failed", "omitted", "missing", "forgot"),
-}
-NARROWER = {  # what a group that is too broad is divided by
-    "cost": ("cost", "price", "money", "spent", "earnings", "profit", "paid"),
-    "time": ("time", "day", "days", "hour", "week", "tuesday", "age", "speed"),
-}
-
-
-def digest(*parts: object) -> int:
-    return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:12], 16)
-
-
-def tagged(tag: str, prompt: str) -> str:
-    """The text of the last <tag>...</tag> in a prompt (examples come before the case at hand)."""
-    return (re.findall(rf"<{tag}>\n(.*?)\n</{tag}>", prompt, re.DOTALL) or [""])[-1]
-
-
-def problem(seed: int, number: int) -> dict[str, str]:
-    """A made-up problem with a right solution; numbers differ with `seed` and `number`."""
-    chance = random.Random(f"{seed}-{number}")
-    a, b, c = chance.randint(12, 98), chance.randint(3, 9), chance.randint(10, 99)
-    name = chance.choice(("Ada", "Ben", "Chi", "Dev", "Eli", "Fay")) + str(number)
-    return {
-        "question": f"{name} packs {a} crates with {b} lamps each and sells {c} of the lamps. How many lamps are left?",
-        "solution": f"There are {a}*{b}=<<{a}*{b}={a * b}>>{a * b} lamps.\n"
-        f"{a * b}-{c}=<<{a * b}-{c}={a * b - c}>>{a * b - c} are left.\n#### {a * b - c}",
-        "answer": str(a * b - c),
-    }
-
-
-def lamps(question: str) -> str:
-    """The answer to a question of `problem`, "" to any other."""
-    found = re.search(r"packs (\d+) crates with (\d+) lamps each and sells (\d+)", question)
-    return str(int(found[1]) * int(found[2]) - int(found[3])) if found else ""
-
-
-def role_of(body: dict[str, Any]) -> str:
-    """The role, from the schema's name or, where it travels in the prompt, from the schema's fields."""
-    if "response_format" in body:
-        return str(body["response_format"]["json_schema"]["name"])
-    prompt = body["messages"][0]["content"]
-    if "Schema:\n" in prompt:
-        fields = set(json.loads(prompt.split("Schema:\n")[-1])["properties"])
-        by_field = {
-            "keyphrases": "diagnose", "steps": "correct", "problems": "synthesize",
-            "faults": "inspect", "cause": "trace", "merges": "cluster_merge", "description": "name_type",
-            "question": "evolve",
-        }  # fmt: skip
-        if "groups" in fields:
-            return "cluster_extend" if "<groups>" in prompt else "cluster_seed"
-        return next(role for name, role in by_field.items() if name in fields)
-    return "template" if "<Generalized>" in prompt else "solve"
-
-
-def families(phrase: str, table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-    """(family, the word that shows it) for each word of `phrase` that stands in `table`, in the phrase's order."""
-    words = re.findall(r"[a-z]+", phrase.lower())
-    found = [(family, word) for word in words for family, known in table.items() if word in known]
-    return found or [("general", "general")]
-
-
-def scripted_groups(prompt: str, seed_call: bool) -> dict[str, Any]:
-    """The clustering model: no perfect one. Which group a phrase with words of two families joins depends on which was
-    there first, and now and then it opens a second group for a family it has (as 'multiplying' beside 'multiplied').
-    """
-    table = NARROWER if "turned out too broad" in prompt else FAMILIES
-    shown = [] if seed_call else re.findall(r"^- (.+?): ", tagged("groups", prompt), re.MULTILINE)
-    members: dict[str, list[str]] = {name: [] for name in shown}
-    for line in tagged("phrases", prompt).splitlines():
-        phrase = line.removeprefix("- ")
-        found = families(phrase, table)
-        own = [name for name in members if name.split(" by ")[0] in {f"Slips: {family}" for family, _ in found}]
-        name = f"Slips: {found[0][0]} by {found[0][1]}"
-        if own and digest(phrase) % 8:
-            name = own[0]
-        members.setdefault(name, []).append(phrase)
-    groups = [
-        {"name": name, "description": f"About {name}.", "phrases": phrases}
-        for name, phrases in members.items()
-        if phrases
-    ]
-    return {"groups": groups}
-
-
-def scripted_merges(prompt: str) -> dict[str, Any]:
-    """Groups of one family are one."""
-    by_family: dict[str, list[str]] = {}
-    for name in re.findall(r"^- (.+?): About ", tagged("groups", prompt), re.MULTILINE):
-        by_family.setdefault(name.split(" by ")[0], []).append(name)
-    return {
-        "merges": [
-            {"names": names, "name": family, "description": f"About {family}."}
-            for family, names in by_family.items()
-            if len(names) > 1
-        ]
-    }
-
-
-def scripted(body: dict[str, Any], gold: dict[str, str]) -> str:
-    """The right reply to a request. `gold` maps questions to answers, for roles that are not shown one."""
-    role, prompt = role_of(body), body["messages"][0]["content"]
-    question = tagged("question", prompt)
-    seed = digest(prompt.split("\n\nReply with exactly one JSON object")[0])  # the same in both dialects
-    steps = [line for line in tagged("student", prompt).splitlines() if line.startswith("Step ")]
-    answer = gold.get(question) or lamps(question) or str(seed % 1000)
-    step = 1 + seed % max(1, len(steps))
-    if role == "solve":
-        return f"Work it out.\nThe result is {answer}.\n#### {answer}"
-    if role == "template":
-        return f"<Step1>Read.<Key>Care.</Key></Step1>\n<Generalized>Plan.</Generalized>\n<Answer>{answer}</Answer>"
-    if role == "synthesize":
-        count = int(re.search(r"Write (\d+) new problems", prompt)[1])  # type: ignore[index]
-        given = 0
-        for message in body["messages"][1:]:
-            if message["role"] == "user" and (
-                more := re.match(r"(\d+) of the \d+ problems can be used", message["content"])
-            ):
-                given = int(more[1])
-        return json.dumps({"problems": [problem(seed, number) for number in range(given, count)]})
-    if role in ("cluster_seed", "cluster_extend"):
-        return json.dumps(scripted_groups(prompt, role == "cluster_seed"))
-    if role == "cluster_merge":
-        return json.dumps(scripted_merges(prompt))
-    reply: dict[str, Any] = {
-        "diagnose": {"step": step if steps else 0, "reason": f"Step {step} is wrong.", "kind": "wrong operation",
-                     "keyphrases": [PHRASES[seed % len(PHRASES)]]},
-        "correct": {"step": step, "explanation": "The quantity is wrong.", "steps": [f"The result is {answer}."],
-                    "answer": answer},
-        "evolve": {"question": problem(seed, 0)["question"]},
-        "name_type": {"name": f"Weakness {seed % 997}", "description": "A weakness with a number."},
-        "trace": {"step": step if steps else 0, "cause": "A slip.", "correction": "Do it right.",
-                  "answer": answer},
-        "inspect": {"correct": True, "faults": []},
-    }[role]  # fmt: skip
-    return json.dumps(reply)
 
 
 def spoiled(fault: str, text: str) -> tuple[str, str, str]:
@@ -495,7 +343,8 @@ class Running:
 
     def __enter__(self) -> Self:
         command = [sys.executable, __file__, "--options", json.dumps(self.options)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}/v1"

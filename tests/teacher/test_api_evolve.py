@@ -13,7 +13,8 @@ from sei.stages.evolve import evolve
 from sei.teacher.api.evolve import drafts_of, majority
 from sei.teacher.api.teacher import ApiTeacher
 from sei.teacher.base import Draft, Evolver, Place
-from tests.teacher.fault_server import Running, lamps
+from sei.teacher.scripted import lamps
+from tests.teacher.fault_server import Running
 
 SEEDS = [
     Problem.make(question=f"{n} and {n}?", answer=str(2 * n), solution=f"#### {2 * n}", source="demo")

@@ -22,8 +22,9 @@ import pytest
 from sei.ledger import read_ledger, sums
 from sei.llm.account import BudgetExceeded
 from sei.run import run
+from sei.teacher.scripted import scripted
 from tests.llm.hostile import completion, respond, serving
-from tests.teacher.fault_server import Running, scripted
+from tests.teacher.fault_server import Running
 from tests.test_config import composed
 from tests.test_run import artifacts, gsm8k_row, recorded, small, small_of, write_jsonl
 from tests.tracking.run_folder import embedded

@@ -17,9 +17,11 @@ from sei.records import Example
 from sei.target.engine import Query, Sampling
 from sei.target.generation import HFEngine
 from sei.target.load import adapter_fingerprint, is_whole_model
+from sei.target.machine import device_count
+from sei.training.model import loader
 from sei.training.module import StepLoader
 from sei.training.packing import Encoded, micro_batches
-from sei.training.run import Loop, device_count, newest_checkpoint, train_sft
+from sei.training.run import Loop, newest_checkpoint, train_sft
 from sei.training.settings import Hyperparameters
 from tests.target.small import save_small
 
@@ -204,6 +206,24 @@ def test_qlora_trains_on_cpu(base: Path, tmp_path: Path) -> None:
     assert completion.tokens > 0
 
 
+def test_quantized_weights_pass_gradients_on_after_an_evaluation(base: Path) -> None:
+    """Fails without our doing on processors with AVX512-BF16, as DPO's reference is an evaluation before training."""
+    plain = dataclasses.replace(LORA, dropout=0.0)
+    model = loader(base, plain, Loop(accelerator="cpu", quantization="nf4"))(torch.device("cpu"), None)
+    ids = torch.arange(1, 41).view(2, 20)
+
+    def gradients() -> list[torch.Tensor]:
+        model.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return [one.grad.clone() for one in model.parameters() if one.grad is not None]
+
+    before = gradients()
+    with torch.no_grad():
+        model.eval()(input_ids=ids)
+    after = gradients()
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(before, after, strict=True))
+
+
 def test_gradient_checkpointing_does_not_change_the_result(base: Path, tmp_path: Path) -> None:
     plain = train(base, tmp_path / "plain")
     saving = train(base, tmp_path / "saving", dataclasses.replace(LORA, gradient_checkpointing=True))
@@ -258,7 +278,7 @@ def test_devices_get_disjoint_parts_of_each_step_and_every_example_once() -> Non
         pairs = [
             (int(row[at]), int(row[at + 1]))
             for batch in batches
-            for row in batch.input_ids
+            for row in batch.row.input_ids
             for at in range(0, len(row), 3)
             if row[at] != 9
         ]
@@ -281,7 +301,7 @@ def test_automatic_accumulation_keeps_micro_batches_small_and_the_result(base: P
         tokens = 0
 
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-            self.tokens = max(self.tokens, batch.input_ids.numel())
+            self.tokens = max(self.tokens, batch.row.input_ids.numel())
 
     whole, parts = Widest(), Widest()
     plain = dataclasses.replace(LORA, dropout=0.0, epochs=1, batch_examples=8, accumulation=None)

@@ -19,6 +19,7 @@ from sei.answers import Style
 from sei.errors import UserError
 from sei.llm.account import unpriced
 from sei.llm.prices import Price
+from sei.llm.retired import check_served
 from sei.llm.settings import ApiSettings, Mode, StructuredMode, address_complaints, addresses, api_key
 from sei.llm.store import Store
 from sei.teacher.api.estimate import Estimate, estimate
@@ -55,7 +56,6 @@ class Api:
     max_wait_s: PositiveFloat = 600.0  # a server that asks for a longer pause (Retry-After) ends the run
     budget_usd: NonNegativeFloat | None = None  # stop before the call that would exceed it
     price: OwnPrice = OwnPrice()
-    retired: str | None = None  # since when its provider no longer serves the model, and what it names in its place
 
     opens: ClassVar[type[ApiTeacher]] = ApiTeacher
 
@@ -78,12 +78,12 @@ class Api:
 
     def check(self) -> None:
         """Raises UserError where the provider no longer serves the model, or the key is not in the environment."""
-        if self.retired and not self.base_url:
-            raise UserError(
-                f"teacher={self.name}: {self.model} is no longer served ({self.retired}). Choose another teacher, or name a "
-                "server that still has it with teacher.base_url=URL."
-            )
+        check_served(self.settings)
         api_key(self.settings)
+
+    def check_inspector(self, model: str | None) -> None:
+        """As `check`, for another model of the endpoint that inspects."""
+        check_served(self._settings_of(model))
 
     def inspector_complaints(self, model: str | None) -> list[str]:
         complaint = unpriced(self._settings_of(model)) if model else None

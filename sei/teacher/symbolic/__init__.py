@@ -126,6 +126,9 @@ class Symbolic:
     def check(self) -> None:
         """Nothing is needed."""
 
+    def check_inspector(self, model: str | None) -> None:
+        """Nothing is needed."""
+
     def inspector_complaints(self, model: str | None) -> list[str]:
         if model is None:
             return []

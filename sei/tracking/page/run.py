@@ -58,7 +58,8 @@ def _title(run: RunFolder) -> str:
     if not recipe:
         return "Run"
     seed = run.config.get("seed")
-    return ", ".join(filter(None, [f"{recipe} on {model}", data, None if seed is None else f"seed {seed}"]))
+    rehearsal = "Rehearsal, no figure means anything: " if run.config.get("rehearsal") else ""
+    return rehearsal + ", ".join(filter(None, [f"{recipe} on {model}", data, None if seed is None else f"seed {seed}"]))
 
 
 def try_to_write(write: Callable[[], Path], say: Callable[[str], None]) -> Path | None:
