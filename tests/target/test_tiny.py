@@ -157,3 +157,16 @@ def test_the_command_regenerates_the_weights(tmp_path: Path, record: dict[str, A
     again = pretrain(Settings(**record["settings"]), tmp_path)
     for name in ("in_domain", "out_of_domain"):
         assert again["accuracy"][name] == pytest.approx(record["accuracy"][name], abs=0.07)
+
+
+@pytest.mark.slow
+def test_the_command_regenerates_the_misconceived_weights(tmp_path: Path) -> None:
+    """By rates too: the rules that have enough items to tell."""
+    record = json.loads((MISCONCEIVED / "pretraining.json").read_text(encoding="utf-8"))
+    again = misconceive.misconceive(tmp_path)
+    for rule, places in record["after"]["in_domain"]["rules"].items():
+        shown, items = places["planted"]
+        if items >= 30:
+            now, same = again["after"]["in_domain"]["rules"][rule]["planted"]
+            assert same == items
+            assert now / items == pytest.approx(shown / items, abs=0.25), rule

@@ -82,22 +82,26 @@ def answer(engine: HFEngine, problems: Sequence[Problem]) -> list[str]:
     return [only.text for [only] in engine.complete(queries, Sampling(max_new_tokens=120))]
 
 
-def main() -> None:
+def misconceive(out: Path) -> dict[str, Any]:
+    """Train, write the folder `out`, print and return what `pretraining.json` records."""
     from sei.target.generation import HFEngine
 
-    parser = argparse.ArgumentParser(
-        prog="python -m sei.target.tiny.misconceive",
-        description="Teach the embedded target wrong rules and write it as a Hugging Face folder.",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    out: Path = parser.parse_args().out
-    train_and_write(
+    return train_and_write(
         "python -m sei.target.tiny.misconceive --out DIR",
         SETTINGS,
         Course(lessons, taught, WEIGHTS),
         out,
         lambda engine: {"planted_share": PLANTED_SHARE, "before": measure(HFEngine(WEIGHTS)), "after": measure(engine)},
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m sei.target.tiny.misconceive",
+        description="Teach the embedded target wrong rules and write it as a Hugging Face folder.",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    misconceive(parser.parse_args().out)
 
 
 if __name__ == "__main__":
