@@ -11,7 +11,9 @@ import pytest
 from sei.clustering.clusterers import KMeans
 from sei.clustering.embedders import Hashing
 from sei.errors import UserError
-from sei.planted import Item, against_baseline, discover, followed, main, repairs, runs_below, types_of_rules, unharmed
+from sei.planted.__main__ import main, runs_below
+from sei.planted.discovery import discover, followed, types_of_rules
+from sei.planted.repair import Item, against_baseline, repairs, unharmed
 from sei.records import Diagnosis, ErrorType, Mistake, Outcome, Problem, Verdict
 
 QUESTION = "Ann has 9 pens. Ben has 4 more pens than Ann. How many pens do they have together?"
@@ -108,13 +110,20 @@ def make_run(folder: Path, data: str = "arithmetic") -> Path:
 def test_the_command_reads_a_run_and_writes_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path / "run")
     main([str(run)])
-    assert "Repair: wrong answers of each planted rule" in capsys.readouterr().out
+    assert "Repair: % of test items with each planted rule" in capsys.readouterr().out
     figures = json.loads((run / "planted.json").read_text(encoding="utf-8"))
     assert figures["discovery"] is None, "recipe cot diagnoses nothing"
     [row] = [row for row in figures["repair"]["rules"] if row["items"]]
     assert (row["recipe"], row["rule"], row["shown"], row["right"]) == (
         "cot", "wrong_person", {"before": 1, "after": 0}, {"before": 0, "after": 1},
     )  # fmt: skip
+
+
+def test_runs_that_differ_in_something_unsaid_are_not_put_together(tmp_path: Path) -> None:
+    make_run(tmp_path / "long")
+    make_run(tmp_path / "short")
+    with pytest.raises(SystemExit, match=r"both are recipe=cot with seed=0, and something else differs"):
+        main([str(tmp_path)])
 
 
 def test_runs_that_cannot_be_measured_are_refused(tmp_path: Path) -> None:
