@@ -66,8 +66,8 @@ def _show_discovery(found: Mapping[str, Any], console: Terminal) -> None:
     console.print(table)
     table = _table("Error types (hashing, kmeans)", "type", "mistakes of it that follow a rule", numbers=("size",))
     for kind in found["types"]:
-        rules = sorted(kind["rules"].items(), key=lambda item: -item[1])
-        table.add_row(kind["name"], ", ".join(f"{name} {count}" for name, count in rules), str(kind["size"]))
+        counts = sorted(kind["rules"].items(), key=lambda item: -item[1])
+        table.add_row(kind["name"], ", ".join(f"{name} {count}" for name, count in counts), str(kind["size"]))
     console.print(table)
     sizes = sorted({size for by_size in found["needed"].values() for size in by_size})
     table = _table(
