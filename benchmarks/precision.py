@@ -3,11 +3,11 @@
 Usage: `python benchmarks/precision.py [--examples 512] [--batch 16] [--repeats 5] [--threads 2]`. Prints tokens a second,
 ratios and what `trainer.precision=auto` and `model.dtype=auto` choose here (sei/target/precision.py); asserts nothing.
 
-Training is LoRA on the rows of `sft_training.py`, its loop alone, at `32-true` and `bf16-mixed` (with both kinds of
-attention, which differ between the two). Generation is greedy, through the engine, with weights of float32 and of bfloat16.
-The variants run in turn, in one process, and ratios are taken within each turn. A lesser processor can be tried on a better
-one: `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/precision.py` computes as one that has AVX2 alone
-does; the flags, and with them the choice, stay those of the processor.
+Training is LoRA on the rows of `sft_training.py`, its loop alone, at `32-true` and `bf16-mixed`. Generation is greedy,
+through the engine, with weights of float32 and of bfloat16. The variants run in turn, in one process, and ratios are taken
+within each turn. A lesser processor can be tried on a better one: `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python
+benchmarks/precision.py` computes as one that has AVX2 alone does; the flags, and with them the choice, stay those of the
+processor.
 """
 
 from __future__ import annotations
@@ -61,13 +61,12 @@ def main() -> None:
         target_modules=TARGETS,
     )
 
-    def training(precision: str, attention: Any) -> Variant:
+    def training(precision: str) -> Variant:
         def run() -> tuple[Stopwatch, float]:
             watch = Stopwatch()
             loop = Loop(
                 accelerator="cpu",
                 dtype="float32",
-                attention=attention,
                 precision=precision,
                 callbacks=[ours_watch(watch)],
             )
@@ -94,10 +93,8 @@ def main() -> None:
     print(f"training: {len(rows)} rows, {options.batch} a step, LoRA r {RANK}, {options.threads} threads")
     compare(
         {
-            "32-true, eager": training("32-true", "eager"),
-            "32-true, sdpa": training("32-true", "sdpa"),
-            "bf16-mixed, eager": training("bf16-mixed", "eager"),
-            "bf16-mixed, sdpa": training("bf16-mixed", "sdpa"),
+            "32-true": training("32-true"),
+            "bf16-mixed": training("bf16-mixed"),
         },
         options.repeats,
         "tokens",

@@ -30,6 +30,7 @@ from sei.target.hub import hub_answers, missing_weights
 from sei.target.machine import found_memory
 from sei.target.shape import cached_snapshot
 from sei.tracking.display import Display, print_table
+from sei.training import liger
 from sei.workspace import NotComputed, Workspace
 
 
@@ -62,6 +63,8 @@ def what_is_missing(config: Config, *, ask: bool) -> Iterator[str]:
     if (said := fit.complaint(config, memory)) or (said := fit.disk_complaint(config)):
         yield said
     yield from fit.optimizer_complaints(config, memory)
+    if config.trainer.enabled and config.trainer.liger and (said := liger.complaint(on_gpu=fit.on_gpu(config, memory))):
+        yield said
     yield from fit.source_complaints(config, memory)
     model = config.model
     if said := missing_weights(model.path, model.revision, gated=model.gated, ask=ask):

@@ -23,8 +23,10 @@ from sei.target import hub
 from sei.target.hub import missing_weights
 from sei.target.machine import GIB, Memory
 from sei.target.shape import Shape, shape_of
+from sei.training import liger
 from sei.training.memory import Setting, micro_batch, training_memory
-from sei.training.settings import Hyperparameters
+from sei.training.settings import Hyperparameters, Trainer
+from tests.target.small import small_model
 from tests.test_config import composed, options
 
 CPU, A24, A80 = Memory((), 24.0), Memory((24.0,), 64.0), Memory((80.0,), 256.0)
@@ -52,8 +54,9 @@ def test_training_memory_by_hand() -> None:
     parts = training_memory(TWO, phase, Setting(dtype_bytes=2, mixed=True, gpu=True))
     assert parts["weights"] == TWO.parameters * 2
     assert parts["trained"] == 2 * 4 * 16 * 20
-    # a token and layer: norms 2*8*4; q, k and v 8+4+4, two gates and their product 3*16, q's input 8, the adapter's 4, of 2 bytes
-    assert parts["activations"] == 2 * 32 * (64 + 2 * (8 + 2 * 4 + 48 + 8 + 4))
+    # a token and layer: norms 2*8*4; a sum for each head 2*4; of 2 bytes q and the result 2*8, k and v 2*4, two gates and their
+    # product 3*16, q's input 8, the adapter's 4
+    assert parts["activations"] == 2 * 32 * (64 + 8 + 2 * (16 + 8 + 48 + 8 + 4))
     assert parts["logits or one layer's backward"] == 32 * 100 * 16
     quantized = training_memory(TWO, phase, Setting(quantization="nf4"))
     assert quantized["weights"] == pytest.approx(2 * 576 * 4.127 / 8 + (1600 + 40) * 4), "the rest is made fp32"
@@ -62,15 +65,15 @@ def test_training_memory_by_hand() -> None:
 @pytest.mark.parametrize(
     ("settings", "tokens"),
     [
-        ({"batch_examples": 1}, (512, 512)),
-        ({"batch_examples": 96}, (4096, 512)),  # 8 * max_tokens
-        ({"batch_examples": 96, "micro_tokens": 1000}, (1000, 512)),
-        ({"batch_examples": 96, "micro_tokens": 100}, (512, 512)),  # a longer row is a micro-batch of its own
-        ({"batch_examples": 96, "accumulation": 4}, (96 * 512 // 4, 512)),
-        ({"batch_tokens": 2048}, (2048, 512)),
+        ({"batch_examples": 1}, 512),
+        ({"batch_examples": 96}, 4096),  # 8 * max_tokens
+        ({"batch_examples": 96, "micro_tokens": 1000}, 1000),
+        ({"batch_examples": 96, "micro_tokens": 100}, 512),  # a longer row is a micro-batch of its own
+        ({"batch_examples": 96, "accumulation": 4}, 96 * 512 // 4),
+        ({"batch_tokens": 2048}, 2048),
     ],
 )
-def test_the_largest_micro_batch(settings: dict[str, int], tokens: tuple[int, int]) -> None:
+def test_the_largest_micro_batch(settings: dict[str, int], tokens: int) -> None:
     assert micro_batch(Hyperparameters(learning_rate=1, max_tokens=512, **settings), 1) == tokens  # type: ignore[arg-type]
 
 
@@ -320,6 +323,18 @@ def test_the_check_needs_no_heavy_library() -> None:
         "heavy = {'torch', 'transformers', 'peft', 'faiss'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_ligers_kernels_are_refused_where_they_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "here a CPU trains" in liger.complaint(on_gpu=False)
+    monkeypatch.setattr(liger, "find_spec", lambda name: None)
+    assert '-e ".[liger]"' in liger.complaint(on_gpu=True)
+    monkeypatch.setattr(liger, "find_spec", lambda name: object())
+    assert liger.complaint(on_gpu=True) == ""
+    with pytest.raises(UserError, match="here a CPU trains"):
+        liger.apply(small_model())
+    on, off = (Trainer(liger=liger_on).fingerprint() for liger_on in (True, False))
+    assert on != off
 
 
 SOURCE = "recipe=correction", "model=llama2-7b"

@@ -92,6 +92,7 @@ def _train(
         devices=trainer.devices,
         strategy=trainer.strategy,
         precision=trainer.precision,
+        liger=trainer.liger,
         checkpoint_every=trainer.checkpoint_every,
         seed=seed,
         loggers=loggers,

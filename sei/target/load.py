@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["none", "nf4"]
 Chat = bool | str  # whether prompts go into the chat template; a text: with this as the system message
-Attention = Literal["eager", "sdpa", "flash_attention_2"]
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flex_attention"]
 
 # When imported (by peft), it warns that an optional CPU kernel is missing.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -102,11 +102,10 @@ def load_model(
 ) -> PreTrainedModel:
     """The causal language model of a local folder or hub name, in evaluation mode, on `device`.
 
-    `nf4` quantizes while loading: NF4 with double quantization, computing in bfloat16 on a GPU and in float32 on a
-    CPU. `attention` None takes eager on a CPU (under bf16 autocast it trains a small model a quarter faster than
-    sdpa), and transformers' choice on a GPU. `place` is where the weights lie for now, if not on the `device` that will
-    compute with them: `cpu`, or `meta` for the model's structure without weights. Raises UserError if the weights cannot be
-    loaded.
+    `nf4` quantizes while loading: NF4 with double quantization, computing in bfloat16 on a GPU and in float32 on a CPU.
+    `attention` None takes eager on a CPU, and transformers' choice on a GPU; training has an attention of its own. `place` is
+    where the weights lie for now, if not on the `device` that will compute with them: `cpu`, or `meta` for the model's
+    structure without weights. Raises UserError if the weights cannot be loaded.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig

@@ -10,39 +10,41 @@ Place in the flow: `training.module` calls them on the model's logits; nothing h
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import cross_entropy, log_softmax, logsigmoid
+from torch.nn.functional import cross_entropy, logsigmoid
 
 from sei.training.settings import Preference
 
 MASKED = -100  # label of a token that is not trained on, as everywhere in PyTorch and transformers
 
 
-def sft_loss(logits: torch.Tensor, targets: torch.Tensor, step_tokens: int) -> torch.Tensor:
-    """Next-token negative log-likelihood of the targets, summed, divided by `step_tokens`.
+def target_logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Log-probability of each target, [tokens] float32, in nats.
 
     logits: [tokens, vocabulary], any float type; computed in float32.
     targets: [tokens] ids: `targets[i]` is what `logits[i]` predicts.
+    """
+    return -cross_entropy(logits.float(), targets, reduction="none")
+
+
+def sft_loss(logps: torch.Tensor, step_tokens: int) -> torch.Tensor:
+    """Next-token negative log-likelihood of the labelled tokens, summed, divided by `step_tokens`.
+
+    logps: [tokens], see `target_logps`.
     step_tokens: labelled tokens of the whole optimizer step. Dividing by it, and not by the number in this batch,
         makes the sum over all micro-batches and devices of a step the mean over the step's tokens, so that every
         token has the same weight.
-    Returns a scalar in nats per token. Without targets it is 0, with gradient 0.
+    Returns a scalar in nats per token. Without tokens it is 0, with gradient 0.
 
     Source: LeMa (arXiv 2310.20689), section 2.2: the loss is computed on outputs alone.
     """
-    return cross_entropy(logits.float(), targets, reduction="sum") / step_tokens
+    return -logps.sum() / step_tokens
 
 
-def answer_logps(
-    logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor, answers: torch.Tensor, count: int
-) -> torch.Tensor:
+def answer_logps(logps: torch.Tensor, answers: torch.Tensor, count: int) -> torch.Tensor:
     """Log-probability of each of `count` answers: the sum over its tokens, in nats.
 
-    logits: [positions, vocabulary], any float type; computed in float32.
-    rows, targets, answers: [tokens]. `targets[i]` is predicted by `logits[rows[i]]` and belongs to answer number
-        `answers[i]`. Two answers to one prompt have their first token predicted by the same position.
-    Returns [count] float32; 0 for an answer without tokens.
+    logps, answers: [tokens]; token i belongs to answer number `answers[i]`. Returns [count]; 0 for an answer without tokens.
     """
-    logps = log_softmax(logits.float(), dim=-1)[rows, targets]
     return logps.new_zeros(count).index_add(0, answers, logps)
 
 

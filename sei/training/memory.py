@@ -2,9 +2,8 @@
 
 Place in the flow: `sei.fit` refuses with it what cannot fit before anything is spent, and the plan prints its parts. What is
 counted is what this package's training keeps: weights as they are loaded, 16 bytes for each trained weight, what autograd
-saves in each layer (`per_token`), and the logits of the labelled tokens. `benchmarks/memory.py` prints the count beside peaks
-that were measured: on a CPU what autograd saves is counted to the percent, but the process takes more than the sum (1.0 to 1.7
-times as much, most with gradient checkpointing of small batches), for which `sei.fit` allows. No GPU was measured.
+saves in each layer (`per_token`), and the logits of as many labelled tokens as are computed at a time. `benchmarks/memory.py`
+prints the count beside peaks that were measured on a CPU. No GPU was measured.
 
 Example::
 
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 
 from sei.target.load import Quantization
 from sei.target.shape import NF4_BYTES, Shape
-from sei.training.settings import Hyperparameters
+from sei.training.settings import LOGITS_AT_ONCE, Hyperparameters
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,12 @@ class Setting:
 
 def training_memory(shape: Shape, phase: Hyperparameters, on: Setting) -> dict[str, float]:
     """Bytes by part; their sum is the peak of one device."""
-    tokens, width = micro_batch(phase, on.devices)
+    tokens = micro_batch(phase, on.devices)
     size = on.activation_bytes
     trained = trained_parameters(shape, phase)
-    layer = tokens * per_token(shape, phase, on, width)
-    attention: float = 0 if on.gpu else shape.heads * width * (4 + size)
-    passing = tokens * max(3 * shape.intermediate * size, attention)
-    logits = tokens * shape.vocabulary * (12 if size == 4 else 16)
+    layer = tokens * per_token(shape, phase, on)
+    passing = tokens * 3 * shape.intermediate * size
+    logits = min(tokens * shape.vocabulary, max(LOGITS_AT_ONCE, shape.vocabulary)) * (12 if size == 4 else 16)
     if phase.gradient_checkpointing:
         saved: float = shape.layers * tokens * shape.hidden * size
         peak = max(logits, layer + passing)
@@ -59,13 +57,13 @@ def training_memory(shape: Shape, phase: Hyperparameters, on: Setting) -> dict[s
     }
 
 
-def micro_batch(phase: Hyperparameters, devices: int) -> tuple[int, int]:
-    """(tokens of the largest micro-batch, tokens of its widest row), as `packing.accumulation_for` allows them."""
+def micro_batch(phase: Hyperparameters, devices: int) -> int:
+    """Tokens of the largest micro-batch, as `packing.accumulation_for` allows them."""
     step = phase.batch_tokens or phase.batch_examples * phase.max_tokens
     share = -(-step // (devices * (phase.accumulation or 1)))
     limit = phase.micro_tokens or 8 * phase.max_tokens
     tokens = share if phase.accumulation else min(limit, share)
-    return max(tokens, min(phase.max_tokens, step)), min(phase.max_tokens, step)
+    return max(tokens, min(phase.max_tokens, step))
 
 
 def trained_parameters(shape: Shape, phase: Hyperparameters) -> int:
@@ -75,7 +73,9 @@ def trained_parameters(shape: Shape, phase: Hyperparameters) -> int:
 def weight_bytes(shape: Shape, phase: Hyperparameters, on: Setting) -> float:
     """The weights that are not trained, and the 16-bit copies that mixed precision makes of fp32 ones."""
     if on.quantization == "nf4":
-        return shape.block_parameters * NF4_BYTES + shape.other_parameters * 4
+        # On a CPU the file that was quantized stays mapped, because the weights that were not quantized lie in it.
+        mapped = 0 if on.gpu else shape.block_parameters * on.dtype_bytes
+        return shape.block_parameters * NF4_BYTES + shape.other_parameters * 4 + mapped
     copies = 2 if on.mixed and (phase.method == "full" or on.dtype_bytes == 4) else 0
     return shape.parameters * ((0 if phase.method == "full" else on.dtype_bytes) + copies)
 
@@ -85,13 +85,13 @@ def _bytes_per_trained(phase: Hyperparameters, on: Setting) -> int:
     return 16 + (4 if on.gpu and phase.optimizer == "adamw" else 0) + (4 if on.devices > 1 else 0)
 
 
-def per_token(shape: Shape, phase: Hyperparameters, on: Setting, width: int) -> float:
+def per_token(shape: Shape, phase: Hyperparameters, on: Setting) -> float:
     """Bytes that autograd saves of one token in one layer."""
     size, full = on.activation_bytes, phase.method == "full"
     norms = 2 * shape.hidden * 4 + (2 * shape.hidden * size if full else 0)
-    attention = 3 * shape.query_width if not on.gpu else shape.query_width + 2 * shape.kv_width
-    numbers = attention + 3 * shape.intermediate
-    scores = 0 if on.gpu else shape.heads * width * (4 if size == 4 else 4 + size)
+    # Queries, keys, values and result, on a CPU in fp32 (`training.attention`), and a sum for each head.
+    attention = (2 * shape.query_width + 2 * shape.kv_width) * (size if on.gpu else 4) + 4 * shape.heads
+    numbers = 3 * shape.intermediate
     trained = shape.matrices if full else {name: shape.matrices[name] for name in phase.target_modules}
     inputs = {
         "attention": shape.hidden,
@@ -106,7 +106,7 @@ def per_token(shape: Shape, phase: Hyperparameters, on: Setting, width: int) -> 
         numbers += phase.rank * len(trained)
         if phase.dropout:  # each layer's own copy, and what was dropped
             extra = sum(entering for entering, _ in trained.values()) * (size + (1 if on.gpu else 4))
-    return norms + numbers * size + scores + extra
+    return norms + attention + numbers * size + extra
 
 
 def _input_of(name: str) -> str:

@@ -21,6 +21,8 @@ import torch
 from sei.errors import UserError
 from sei.target.generation import keep_freed_memory
 from sei.target.load import is_whole_model, load_adapter, load_model
+from sei.training import liger
+from sei.training.lora import lighten
 from sei.training.settings import Hyperparameters
 
 if TYPE_CHECKING:
@@ -71,11 +73,14 @@ def _trainable(
                 # On such a processor bitsandbytes would repack the weights at the first evaluation (DPO's reference), for a
                 # product through which no gradient flows, also when training comes after it.
                 module.support_avx512bf16_for_cpu = False
+    if loop.liger:
+        liger.apply(base)
     trained: PreTrainedModel | PeftModel = base
     if not full:
         # Without weights there is nothing to put into an adapter either: its structure is enough.
         with torch.device("meta") if place == "meta" else contextlib.nullcontext():
             trained = _with_adapter(base, model, settings, loop, filled=place != "meta")
+    lighten(trained)
     if settings.gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         base.enable_input_require_grads()

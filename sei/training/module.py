@@ -25,9 +25,11 @@ from safetensors.torch import load_file, save_file
 from transformers import get_scheduler
 
 from sei.errors import UserError
+from sei.training.attention import Kind
 from sei.training.losses import answer_logps, dpo_loss, sft_loss, sft_term
-from sei.training.packing import Encoded, MicroBatch, micro_batches
-from sei.training.pairs import EncodedPair, PairBatch, attention_mask, pair_batches
+from sei.training.packing import Encoded, MicroBatch, Row, micro_batches
+from sei.training.pairs import EncodedPair, PairBatch, pair_batches
+from sei.training.scoring import Way, find_way, token_logps
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 from sei.training.sharding import Load, Sharded, load_sharded
 
@@ -90,6 +92,7 @@ class PlannedModule(lightning.LightningModule):
         pad: int,
         accumulation: int,
         seed: int = 0,
+        attention: Kind = "spans",
     ) -> None:
         """`load` gives the model with its trainable weights on a device; it is called once in each process."""
         super().__init__()
@@ -99,7 +102,9 @@ class PlannedModule(lightning.LightningModule):
         self.pad = pad
         self.seed = seed  # of dropout
         self.accumulation = accumulation
+        self.attention = attention
         self.model: PreTrainedModel | PeftModel | None = None
+        self.way: Way | None = None
         # Figures for each optimizer step, always including "loss", "learning_rate" and "tokens" (trained on so far).
         self.curves: dict[str, list[float]] = {}
         self.seconds = 0.0
@@ -124,9 +129,18 @@ class PlannedModule(lightning.LightningModule):
         device = self.trainer.strategy.root_device
         if isinstance(self.trainer.strategy, Sharded):
             mesh = self.trainer.strategy.device_mesh["data_parallel"]
-            self.model = load_sharded(self._load, mesh, device, self.trainer.precision_plugin)
+            self.model, self.way = load_sharded(
+                self._load, mesh, device, self.trainer.precision_plugin, lambda model: find_way(model, self.attention)
+            )
         else:
             self.model = self._load(device, None)
+            self.way = find_way(self.model, self.attention)
+
+    def logps(self, row: Row) -> torch.Tensor:
+        """The log-probability of each labelled token of a row under the model as it is."""
+        assert self.model is not None
+        assert self.way is not None
+        return token_logps(self.model, self.way, row)
 
     def train_dataloader(self) -> StepLoader:
         return StepLoader(
@@ -212,11 +226,7 @@ class SupervisedModule(PlannedModule):
         return micro_batches(step, parts=parts, pad=self.pad)
 
     def figures(self, batch: MicroBatch) -> dict[str, torch.Tensor]:
-        assert self.model is not None
-        logits = self.model(
-            input_ids=batch.input_ids, position_ids=batch.position_ids, logits_to_keep=batch.kept, use_cache=False
-        ).logits
-        return {"loss": sft_loss(logits, batch.targets, batch.step_tokens)}
+        return {"loss": sft_loss(self.logps(batch.row), batch.step_tokens)}
 
 
 class PreferenceModule(PlannedModule):
@@ -276,19 +286,7 @@ class PreferenceModule(PlannedModule):
 
     def _logps(self, batch: PairBatch) -> torch.Tensor:
         """Log-probabilities of chosen and rejected answers under the model as it is, [pairs, 2]."""
-        assert self.model is not None
-        mask = None
-        if batch.segments is not None:
-            mask = attention_mask(batch.segments, self.model.config._attn_implementation, self.model.dtype)
-        logits = self.model(
-            input_ids=batch.input_ids,
-            attention_mask=mask,
-            position_ids=batch.position_ids,
-            logits_to_keep=batch.kept,
-            use_cache=False,
-        ).logits
-        answers = 2 * len(batch.numbers)
-        return answer_logps(logits, batch.rows, batch.targets, batch.answers, answers).view(-1, 2)
+        return answer_logps(self.logps(batch.row), batch.answers, 2 * len(batch.numbers)).view(-1, 2)
 
     @torch.no_grad()
     def _score_all(self) -> torch.Tensor:

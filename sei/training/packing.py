@@ -1,9 +1,9 @@
 """From examples to optimizer steps: tokens and mask, training budget, packed rows, micro-batches.
 
 Place in the flow: `training.run` encodes the examples, draws them up to the budget, cuts the draw into optimizer
-steps, and `training.module` feeds each step's micro-batches. All functions are pure. Several examples share one row;
-they cannot attend to one another, because each restarts its positions at 0 and transformers builds a block-diagonal causal
-mask from restarting positions. `training.pairs` uses the same draw, steps and rows.
+steps, and `training.module` feeds each step's micro-batches. All functions are pure. The examples of a micro-batch lie one
+after another in one row, without padding; each is a span of its own, and `training.attention` keeps spans from seeing one
+another. `training.pairs` uses the same draw, steps and rows.
 
 Example::
 
@@ -50,13 +50,30 @@ class Encoded:
         return sum(label != MASKED for label in self.labels)
 
 
-class MicroBatch(NamedTuple):
-    """What one forward pass takes. Padding has position 0 and predicts nothing."""
+class Span(NamedTuple):
+    """Tokens of a row that see themselves and those before them, within the span alone.
 
-    input_ids: torch.Tensor  # [rows, width]
-    position_ids: torch.Tensor  # [rows, width]
-    kept: torch.Tensor  # [rows, width] bool: the positions that predict a labelled token; only they get logits
-    targets: torch.Tensor  # [labelled tokens]: the tokens to predict, row by row
+    `shared`: they also see so many first tokens of the span before, which is where a pair's two answers have their prompt.
+    """
+
+    tokens: int
+    shared: int = 0
+
+
+class Row(NamedTuple):
+    """What one forward pass takes: all tokens of a micro-batch, and those that are to be predicted."""
+
+    input_ids: torch.Tensor  # [1, width]
+    position_ids: torch.Tensor  # [1, width]; they restart with every example
+    spans: tuple[Span, ...]  # from left to right; their tokens add up to the width
+    predicting: torch.Tensor  # [labelled tokens]: the position in the row that predicts the token
+    targets: torch.Tensor  # [labelled tokens]: the token
+
+
+class MicroBatch(NamedTuple):
+    """A share of an optimizer step. An empty one is one padding token that predicts nothing."""
+
+    row: Row
     step_tokens: int  # labelled tokens of the whole optimizer step, over all micro-batches and devices
 
 
@@ -197,55 +214,28 @@ def accumulation_for(steps: Sequence[Sequence[int]], devices: int, micro_tokens:
     """The smallest number of micro-batches per step and device that keeps each of them within `micro_tokens`.
 
     steps: for each optimizer step the lengths of what it holds. The number is the same for all steps, because Lightning's
-    accumulation is constant. A row wider than `micro_tokens` is a micro-batch of its own.
+    accumulation is constant. What is longer than `micro_tokens` is a micro-batch of its own.
     """
-    most = 1
+    found = 1
     for lengths in steps:
-        width = max(lengths)
-        rows = max(1, micro_tokens // width)
-        most = max(most, -(-len(pack_rows(lengths, width)) // rows))
-    return -(-most // devices)
+        limit = max(micro_tokens, *lengths)
+        while max(sum(lengths[index] for index in part) for part in share_out(lengths, found * devices)) > limit:
+            found += 1
+    return found
 
 
-def pack_rows(lengths: Sequence[int], max_tokens: int, *, at_least: int = 1) -> list[list[int]]:
-    """Indices of examples, row by row: no row longer than `max_tokens`, and as few rows as first-fit decreasing finds.
+def share_out(lengths: Sequence[int], parts: int) -> list[list[int]]:
+    """Indices of the items of an optimizer step, as `parts` micro-batches of about as many tokens.
 
-    The rows (at least `at_least`, if there are enough examples) are then evened out: each example goes to the row that is
-    shortest so far, so that the other rows need little padding to the width of the widest.
+    The longest come first, each into the part that has the least so far. With fewer items than parts, the last are empty.
     """
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    fitted: list[list[int]] = []
-    fill: list[int] = []
-    for index in order:
-        if lengths[index] > max_tokens:
-            raise ValueError(f"example of {lengths[index]} tokens in rows of {max_tokens}")
-        row = next((row for row, used in enumerate(fill) if used + lengths[index] <= max_tokens), None)
-        if row is None:
-            row = len(fitted)
-            fitted.append([])
-            fill.append(0)
-        fitted[row].append(index)
-        fill[row] += lengths[index]
-    count = max(len(fitted), min(at_least, len(lengths)))
-    even: list[list[int]] = [[] for _ in range(count)]
-    fill = [0] * count
-    for index in order:
-        row = fill.index(min(fill))
-        even[row].append(index)
-        fill[row] += lengths[index]
-    return even if max(fill, default=0) <= max_tokens else fitted
-
-
-def share_out(lengths: Sequence[int], parts: int) -> list[list[list[int]]]:
-    """Indices of the items of an optimizer step, as `parts` micro-batches of rows, the widest rows first.
-
-    Rows are as wide as the longest item: wider ones would only add attention that the mask discards. If there are fewer
-    rows than parts, the last parts are empty.
-    """
-    rows = pack_rows(lengths, max(lengths), at_least=parts)
-    rows.sort(key=lambda row: -sum(lengths[index] for index in row))
-    # Neighbouring rows are of similar width, so contiguous shares need little padding.
-    return [rows[len(rows) * part // parts : len(rows) * (part + 1) // parts] for part in range(parts)]
+    found: list[list[int]] = [[] for _ in range(parts)]
+    fill = [0] * parts
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        part = fill.index(min(fill))
+        found[part].append(index)
+        fill[part] += lengths[index]
+    return found
 
 
 def micro_batches(step: Sequence[Encoded], *, parts: int, pad: int) -> list[MicroBatch]:
@@ -256,22 +246,19 @@ def micro_batches(step: Sequence[Encoded], *, parts: int, pad: int) -> list[Micr
     """
     step_tokens = sum(one.label_tokens for one in step)
     shares = share_out([len(one) for one in step], parts)
-    return [_tensors([[step[index] for index in row] for row in share], pad, step_tokens) for share in shares]
+    return [MicroBatch(_row([step[index] for index in share], pad), step_tokens) for share in shares]
 
 
-def _tensors(rows: Sequence[Sequence[Encoded]], pad: int, step_tokens: int) -> MicroBatch:
-    width = max((sum(map(len, row)) for row in rows), default=1)
-    input_ids = torch.full((max(1, len(rows)), width), pad)
-    position_ids = torch.zeros_like(input_ids)
-    labels = torch.full_like(input_ids, MASKED)
-    for number, row in enumerate(rows):
-        at = 0
-        for one in row:
-            end = at + len(one)
-            input_ids[number, at:end] = torch.tensor(one.input_ids)
-            position_ids[number, at:end] = torch.arange(len(one))
-            labels[number, at:end] = torch.tensor(one.labels)
-            at = end
-    predicted = labels.roll(-1, dims=1)  # the first token of a row is never labelled, so nothing wraps around
-    kept = predicted != MASKED
-    return MicroBatch(input_ids, position_ids, kept, predicted[kept], step_tokens)
+def _row(examples: Sequence[Encoded], pad: int) -> Row:
+    ids = [token for one in examples for token in one.input_ids]
+    labels = [label for one in examples for label in one.labels]
+    positions = [position for one in examples for position in range(len(one))]
+    # The first token of an example is never labelled, so none is predicted from the example before it.
+    labelled = [place for place, label in enumerate(labels) if label != MASKED]
+    return Row(
+        torch.tensor([ids or [pad]]),
+        torch.tensor([positions or [0]]),
+        tuple(Span(len(one)) for one in examples) or (Span(1),),
+        torch.tensor([place - 1 for place in labelled], dtype=torch.long),
+        torch.tensor([labels[place] for place in labelled], dtype=torch.long),
+    )

@@ -1,15 +1,15 @@
 """From preference pairs to micro-batches whose rows hold the prompt of a pair once.
 
 Place in the flow: `training.run.train_dpo` encodes the pairs; `packing` draws them, cuts them into optimizer steps and
-finds rows. A pair lies in a row as [prompt, chosen, rejected]. The positions of the rejected answer
-continue from the prompt's, and the mask lets it see the prompt and itself. So both answers are computed as in rows of
-their own, at the cost of one prompt. Several pairs share a row in the same way: no token sees another pair.
+shares these out. A pair lies in a row as [prompt, chosen], [rejected]. The positions of the rejected answer continue from the
+prompt's, and it sees the prompt and itself. So both answers are computed as in rows of their own, at the cost of one prompt.
+Several pairs share a row in the same way: no token sees another pair.
 
 Example::
 
     encoded, rejected = encode_pairs(pairs, tokenizer, max_tokens=1024)
     batches = pair_batches(encoded[:8], parts=2, pad=0)
-    logits = model(batches[0].input_ids, attention_mask=attention_mask(batches[0].segments, "sdpa", dtype), ...).logits
+    logps = answer_logps(token_logps(model, way, batches[0].row), batches[0].answers, 2 * len(batches[0].numbers))
 """
 
 from __future__ import annotations
@@ -23,15 +23,13 @@ import torch
 from sei.errors import UserError
 from sei.records import Pair, Rejected
 from sei.target.load import encode_answer, encode_prompt
-from sei.training.packing import share_out
+from sei.training.packing import Row, Span, share_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LEAST_PROMPT = 16
 """Tokens of its prompt that a pair must keep (all, if the prompt is shorter); with fewer it is rejected as too long."""
-
-_PARTS = 3  # of a pair in the mask: prompt, chosen, rejected
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,10 @@ class EncodedPair:
 
 
 class PairBatch(NamedTuple):
-    """What one forward pass takes. Answers are numbered: pair i has answers 2i (chosen) and 2i + 1 (rejected)."""
+    """A share of an optimizer step. Answers are numbered: pair i has answers 2i (chosen) and 2i + 1 (rejected)."""
 
-    input_ids: torch.Tensor  # [rows, width]
-    position_ids: torch.Tensor  # [rows, width]
-    segments: torch.Tensor | None  # [rows, width]: 3 * pair + part; -1 padding. None: positions restart, mask follows
-    kept: torch.Tensor  # [rows, width] bool: the positions that predict a token of an answer; only they get logits
-    rows: torch.Tensor  # [answer tokens]: which of the kept positions predicts the token
-    targets: torch.Tensor  # [answer tokens]: the token
-    answers: torch.Tensor  # [answer tokens]: its answer
+    row: Row
+    answers: torch.Tensor  # [labelled tokens]: the answer that the token belongs to
     lengths: torch.Tensor  # [pairs, 2] answer tokens of chosen and rejected
     numbers: torch.Tensor  # [pairs] EncodedPair.number
     step_pairs: int  # pairs of the whole optimizer step, over all micro-batches and devices
@@ -144,73 +137,42 @@ def pair_check(encoded: Sequence[EncodedPair], tokenizer: PreTrainedTokenizerBas
 def pair_batches(step: Sequence[EncodedPair], *, parts: int, pad: int, share: bool = True) -> list[PairBatch]:
     """An optimizer step as `parts` micro-batches (accumulation times devices); see `packing.micro_batches`.
 
-    With `share=False` each answer has a prompt of its own, for attention that takes no mask (flash attention).
+    With `share=False` each answer has a prompt of its own, for attention that cannot share it (flash attention).
     """
     shares = share_out([one.width(share) for one in step], parts)
-    return [_tensors([[step[index] for index in row] for row in part], pad, len(step), share) for part in shares]
+    return [_batch([step[index] for index in part], pad, len(step), share) for part in shares]
 
 
-def attention_mask(segments: torch.Tensor, attention: str, dtype: torch.dtype) -> torch.Tensor:
-    """The mask of shared rows, [rows, 1, width, width], as `attention` expects it: bool for sdpa, a term to add for eager.
-
-    segments: [rows, width], see PairBatch. A token sees itself and what is before it, of its own pair: the prompt and
-    its own answer. Padding sees padding, because a softmax over nothing is undefined.
-    """
-    width = segments.shape[1]
-    pair = segments.div(_PARTS, rounding_mode="floor")
-    same_pair = pair[:, :, None] == pair[:, None, :]
-    visible = (segments[:, :, None] == segments[:, None, :]) | (segments % _PARTS == 0)[:, None, :]
-    causal = torch.ones(width, width, dtype=torch.bool, device=segments.device).tril()
-    allowed = (same_pair & visible & causal)[:, None]
-    if attention == "sdpa":
-        return allowed
-    return torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
-
-
-def _tensors(rows: Sequence[Sequence[EncodedPair]], pad: int, step_pairs: int, share: bool) -> PairBatch:
-    width = max((sum(one.width(share) for one in row) for row in rows), default=1)
-    input_ids = torch.full((max(1, len(rows)), width), pad)
-    position_ids = torch.zeros_like(input_ids)
-    segments = torch.full_like(input_ids, -1)
-    predicting: list[int] = []  # flat positions
-    targets: list[int] = []
-    answers: list[int] = []
-    pairs = [one for row in rows for one in row]
-    number = 0
-    for row_number, row in enumerate(rows):
-        at = 0
-        for one in row:
-            before, chosen, rejected = len(one.prompt), len(one.chosen), len(one.rejected)
-            start = row_number * width + at
-            again = () if share else one.prompt
-            tokens = one.prompt + one.chosen + again + one.rejected
-            second = before if share else 0  # position of the first token after the chosen answer
-            positions = [*range(before + chosen), *range(second, second + len(again) + rejected)]
-            end = at + len(tokens)
-            input_ids[row_number, at:end] = torch.tensor(tokens)
-            position_ids[row_number, at:end] = torch.tensor(positions)
-            parts = torch.tensor([0] * before + [1] * chosen + [2] * (len(again) + rejected))
-            segments[row_number, at:end] = parts + _PARTS * number
-            predicting += range(start + before - 1, start + before + chosen - 1)
-            # The first token of the rejected answer is predicted by the end of its prompt, the others by one another.
-            follows = start + len(tokens) - rejected
-            predicting += [start + before - 1 if share else follows - 1, *range(follows, follows + rejected - 1)]
-            targets += one.chosen + one.rejected
-            answers += [2 * number] * chosen + [2 * number + 1] * rejected
-            number += 1
-            at = end
-    flat = torch.tensor(predicting, dtype=torch.long)
-    kept = torch.zeros(input_ids.numel(), dtype=torch.bool)
-    kept[flat] = True
-    return PairBatch(
-        input_ids,
-        position_ids,
-        segments if share else None,
-        kept.view_as(input_ids),
-        kept.cumsum(0)[flat] - 1,
+def _batch(pairs: Sequence[EncodedPair], pad: int, step_pairs: int, share: bool) -> PairBatch:
+    ids: list[int] = []
+    positions: list[int] = []
+    spans: list[Span] = []
+    predicting: list[int] = []
+    for one in pairs:
+        before, chosen, rejected = len(one.prompt), len(one.chosen), len(one.rejected)
+        shared = before if share else 0
+        again = () if share else one.prompt
+        start, second = len(ids), len(ids) + before + chosen + len(again)  # second: where the rejected answer begins
+        ids += (*one.prompt, *one.chosen, *again, *one.rejected)
+        positions += [*range(before + chosen), *range(shared, before + rejected)]
+        spans += [Span(before + chosen), Span(len(again) + rejected, shared)]
+        predicting += range(start + before - 1, start + before + chosen - 1)
+        # The first token of the rejected answer is predicted by the end of its prompt, the others by one another.
+        predicting += [start + before - 1 if share else second - 1, *range(second, second + rejected - 1)]
+    targets = [token for one in pairs for token in (*one.chosen, *one.rejected)]
+    lengths = [[len(one.chosen), len(one.rejected)] for one in pairs]
+    answers = [2 * pair + side for pair, both in enumerate(lengths) for side in (0, 1) for _ in range(both[side])]
+    row = Row(
+        torch.tensor([ids or [pad]]),
+        torch.tensor([positions or [0]]),
+        tuple(spans) or (Span(1),),
+        torch.tensor(predicting, dtype=torch.long),
         torch.tensor(targets, dtype=torch.long),
+    )
+    return PairBatch(
+        row,
         torch.tensor(answers, dtype=torch.long),
-        torch.tensor([[len(one.chosen), len(one.rejected)] for one in pairs], dtype=torch.long).view(-1, 2),
+        torch.tensor(lengths, dtype=torch.long).view(-1, 2),
         torch.tensor([one.number for one in pairs], dtype=torch.long),
         step_pairs,
     )

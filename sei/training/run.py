@@ -50,6 +50,7 @@ from sei.target.load import (
     model_fingerprint,
 )
 from sei.target.machine import device_count
+from sei.training.attention import kind_for
 from sei.training.model import loader, save
 from sei.training.module import PlannedModule, PreferenceModule, SupervisedModule
 from sei.training.packing import Item, accumulation_for, draw, encode_all, endless, plan_steps, self_check
@@ -77,6 +78,7 @@ class Loop:
     dtype: Dtype = "auto"  # of the frozen weights; trained weights are float32
     quantization: Quantization = "none"  # of the frozen weights
     attention: Attention | None = None
+    liger: bool = False  # Liger's kernels
     accelerator: str = "auto"
     devices: str | int = "auto"
     num_nodes: int = 1
@@ -104,7 +106,8 @@ def train_sft(
     Returns `tokens` (trained on: prompts, responses and end tokens, no padding), `label_tokens`, `examples` (drawn),
     `steps`, `seconds`, `first_loss` and `final_loss` (nats per token, of the first and last step), `loss_curve`,
     `tokens_curve` and `learning_rate_curve` (after, and of, each step), `device`,
-    `trained_parameters`, `accumulation`, `kept_steps`, `resumed_from_step`, and `rejected` (list of records.Rejected).
+    `trained_parameters`, `accumulation`, `attention` (how packed examples were kept apart), `kept_steps`,
+    `resumed_from_step`, and `rejected` (list of records.Rejected).
     Raises UserError if there is nothing to train on or an adapter does not fit.
     """
     tokenizer = load_tokenizer(model, revision=loop.revision, chat=loop.chat)
@@ -116,6 +119,9 @@ def train_sft(
         loop.on_check(checked)
     steps = _plan(encoded, hyperparameters, loop.seed)
     lengths = [[len(one) for one in step] for step in steps]
+    attention = kind_for(loop.attention, loop.dtype, loop.quantization)
+    if attention == "flash_attention_2":
+        loop = dataclasses.replace(loop, attention=attention)
     module = SupervisedModule(
         loader(model, hyperparameters, loop),
         steps,
@@ -123,6 +129,7 @@ def train_sft(
         pad=tokenizer.eos_token_id,
         accumulation=_accumulation(lengths, hyperparameters, loop),
         seed=loop.seed,
+        attention=attention,
     )
     run_id = _run_id(model, hyperparameters, loop, module)
     return _fit(module, tokenizer, output, loop, run_id) | {
@@ -147,7 +154,7 @@ def train_dpo(
     The reference is the policy at the start. Its log-probabilities are computed once, before the first step, without
     dropout, and kept in the checkpoints folder. The loss of the first step is therefore exactly ln 2 (`sigmoid`); with dropout
     in the policy it scatters around ln 2. With `share_prefix=False` a pair's prompt is computed once for each answer: the
-    same result, but slower; flash attention, which takes no mask, always works this way.
+    same result, but slower; flash attention, which cannot share, always works this way.
 
     Returns what `train_sft` returns, with `pairs` (drawn) for `examples`, a pair's `tokens` being those of prompt and
     both answers; further `chosen_reward_curve`, `rejected_reward_curve`, `reward_margin_curve` and
@@ -162,7 +169,9 @@ def train_dpo(
     if loop.on_check is not None:
         loop.on_check(pair_check(encoded, tokenizer))
     steps = _plan(encoded, settings, loop.seed)
-    share = share_prefix and loop.attention != "flash_attention_2"
+    # Not flash attention, unless it is asked for: prompts that are shared are worth more.
+    attention = kind_for(loop.attention or "sdpa", loop.dtype, loop.quantization)
+    share = share_prefix and attention != "flash_attention_2"
     accumulation = _accumulation([[one.width(share) for one in step] for step in steps], settings, loop)
     module = PreferenceModule(
         loader(model, settings, loop),
@@ -171,6 +180,7 @@ def train_dpo(
         pad=tokenizer.eos_token_id,
         accumulation=accumulation,
         seed=loop.seed,
+        attention=attention,
         share_prefix=share,
     )
     run_id = _run_id(model, settings, loop, module)
@@ -249,6 +259,7 @@ def _fit(
         "final_loss": losses[-1],
         "trained_parameters": sum(one.numel() for one in module.parameters() if one.requires_grad),
         "accumulation": module.accumulation,
+        "attention": str(module.way),
         "device": device_name(trainer.strategy.root_device, trainer.world_size),
         "kept_steps": [] if every is None else list(range(every, len(module.steps) + 1, every)),
         "resumed_from_step": 0 if resume is None else _step_of(resume),
@@ -373,6 +384,7 @@ def _run_id(model: str | Path, settings: Hyperparameters, loop: Loop, module: Pl
         loop.dtype,
         loop.quantization,
         loop.precision,
+        loop.liger,
         loop.seed,
         processes(loop) if _is_sharded(loop) else 1,  # the shares of a checkpoint fit no other number
     ]

@@ -22,6 +22,9 @@ Preference = Literal["sigmoid", "ipo"]
 STRATEGIES = ("auto", "ddp", "fsdp2")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
 
+LOGITS_AT_ONCE = 2**25
+"""128 MiB in float32: of 128,000 words 262 positions. With fewer a GPU would idle between the products."""
+
 
 @dataclass(frozen=True)
 class Hyperparameters:
@@ -71,11 +74,13 @@ class Trainer:
     strategy: str = "auto"  # several devices: auto and ddp give each the whole model, fsdp2 a share of it
     precision: Precision = "auto"
     checkpoint_every: Count = 100  # optimizer steps
+    liger: bool = False  # Liger's kernels, on a GPU: `training.liger`
 
     def fingerprint(self) -> dict[str, Any]:
         """What of it decides the trained weights. The number of devices does: a step's micro-batches, and with them what
         dropout draws, follow from it. Who holds which weights (`strategy`) does not."""
-        return {"precision": self.precision, "devices": str(self.devices)}
+        kernels = {"liger": True} if self.liger else {}  # which round differently
+        return {"precision": self.precision, "devices": str(self.devices)} | kernels
 
     def complaints(self) -> list[str]:
         faults = []

@@ -17,7 +17,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 import torch.distributed
@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
+
+Found = TypeVar("Found")
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -39,15 +41,24 @@ _REST = "rest.pt"  # of a checkpoint: what is not sharded
 
 
 def load_sharded(
-    load: Load, mesh: DeviceMesh, device: torch.device, precision: Precision
-) -> PreTrainedModel | PeftModel:
-    """The model spread over the devices of `mesh`, with the values that the first process loads."""
+    load: Load,
+    mesh: DeviceMesh,
+    device: torch.device,
+    precision: Precision,
+    find: Callable[[PreTrainedModel | PeftModel], Found],
+) -> tuple[PreTrainedModel | PeftModel, Found]:
+    """The model spread over the devices of `mesh`, with the values that the first process loads, and what `find` found of it
+    there, while it was whole; without weights it prepares the model in the same way."""
     first = mesh.get_local_rank() == 0
     model = load(device, "cpu" if first else "meta")
     if first:
         model = cast(
             "PreTrainedModel | PeftModel", precision.convert_module(model)
         )  # all of it in 16 bits, where so asked
+    found = [find(model)]
+    torch.distributed.broadcast_object_list(
+        found, src=torch.distributed.get_global_rank(mesh.get_group(), 0), group=mesh.get_group(), device=device
+    )
     policy = MixedPrecisionPolicy()
     if isinstance(precision, MixedPrecision):
         # Autocast alone would keep a 16-bit copy of every trained weight, whole, for as long as a step takes.
@@ -56,7 +67,7 @@ def load_sharded(
     for unit in [*(module for module in model.modules() if type(module).__name__ in layers), model]:
         _receive(unit, mesh, device, first=first)
         fully_shard(unit, mesh=mesh, mp_policy=policy)
-    return model
+    return model, found[0]
 
 
 def _receive(unit: nn.Module, mesh: DeviceMesh, device: torch.device, *, first: bool) -> None:

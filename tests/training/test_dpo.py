@@ -25,8 +25,9 @@ from sei.target.load import adapter_fingerprint, load_target, load_tokenizer
 from sei.target.weights import Adapter, Weights
 from sei.training.losses import answer_logps
 from sei.training.module import PreferenceModule
-from sei.training.pairs import attention_mask, encode_pair, encode_pairs, pair_batches
+from sei.training.pairs import encode_pair, encode_pairs, pair_batches
 from sei.training.run import Loop, train_dpo, train_sft
+from sei.training.scoring import find_way, token_logps
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters, Trainer
 from tests.target.small import save_small, small_tokenizer
 
@@ -138,15 +139,9 @@ def scores(base: Path, adapter: Path | None) -> torch.Tensor:
     model = load_target(base, adapter)
     encoded, _ = encode_pairs(pairs(), load_tokenizer(base), DPO.max_tokens)
     [batch] = pair_batches(encoded, parts=1, pad=0)
-    assert batch.segments is not None
     with torch.no_grad():
-        logits = model(
-            input_ids=batch.input_ids,
-            attention_mask=attention_mask(batch.segments, "eager", torch.float32),
-            position_ids=batch.position_ids,
-            logits_to_keep=batch.kept,
-        ).logits
-    found = answer_logps(logits, batch.rows, batch.targets, batch.answers, 2 * len(encoded)).view(-1, 2)
+        logps = token_logps(model, find_way(model), batch.row)
+    found = answer_logps(logps, batch.answers, 2 * len(encoded)).view(-1, 2)
     return found[batch.numbers.argsort()]
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sei.training.losses import answer_logps, dpo_loss, sft_loss, sft_term
+from sei.training.losses import answer_logps, dpo_loss, sft_loss, sft_term, target_logps
 
 
 def test_hand_arithmetic() -> None:
@@ -13,19 +13,21 @@ def test_hand_arithmetic() -> None:
     probability = torch.tensor([3 / 4, 1 / 5])
     logits = torch.stack([torch.log(1 - probability), torch.log(probability)], dim=-1)
     expected = (math.log(4 / 3) + math.log(5 / 4)) / 4
-    assert sft_loss(logits, torch.tensor([1, 0]), step_tokens=4).item() == pytest.approx(expected, rel=1e-6)
+    assert sft_loss(target_logps(logits, torch.tensor([1, 0])), step_tokens=4).item() == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_gradient_is_softmax_minus_one_hot_over_step_tokens() -> None:
     logits = torch.zeros(1, 2, requires_grad=True)
-    sft_loss(logits, torch.tensor([1]), step_tokens=5).backward()
+    sft_loss(target_logps(logits, torch.tensor([1])), step_tokens=5).backward()
     # softmax (1/2, 1/2) minus one-hot (0, 1), divided by 5.
     assert torch.allclose(logits.grad, torch.tensor([[0.1, -0.1]]))
 
 
 def test_without_targets_loss_and_gradient_are_zero() -> None:
     hidden = torch.randn(3, 4, requires_grad=True)
-    loss = sft_loss(hidden[torch.zeros(3, dtype=torch.bool)], torch.tensor([], dtype=torch.long), step_tokens=7)
+    loss = sft_loss(target_logps(hidden[:0], torch.tensor([], dtype=torch.long)), step_tokens=7)
     loss.backward()
     assert loss.item() == 0.0
     assert hidden.grad.abs().max().item() == 0.0
@@ -35,8 +37,8 @@ def test_bfloat16_logits_are_summed_in_float32() -> None:
     logits = torch.zeros(2000, 2, dtype=torch.bfloat16)
     targets = torch.zeros(2000, dtype=torch.long)
     # 2,000 times ln 2 over 2,000: bfloat16 could not hold the sum.
-    assert sft_loss(logits, targets, 2000).item() == pytest.approx(math.log(2), rel=1e-6)
-    logps = answer_logps(logits, torch.arange(2000), targets, targets, 1)
+    assert sft_loss(target_logps(logits, targets), 2000).item() == pytest.approx(math.log(2), rel=1e-6)
+    logps = answer_logps(target_logps(logits, targets), targets, 1)
     assert logps.item() == pytest.approx(-2000 * math.log(2), rel=1e-5)
 
 
@@ -44,7 +46,8 @@ def test_log_probability_of_an_answer_is_the_sum_over_its_tokens() -> None:
     # p(token 1) at two positions: 3/4, 1/5. Answer 0: tokens 1 (position 0), 0 (position 1); answer 1: token 0 (position 0).
     probability = torch.tensor([3 / 4, 1 / 5])
     logits = torch.stack([torch.log(1 - probability), torch.log(probability)], dim=-1)
-    logps = answer_logps(logits, torch.tensor([0, 1, 0]), torch.tensor([1, 0, 0]), torch.tensor([0, 0, 1]), 3)
+    logps = target_logps(logits[[0, 1, 0]], torch.tensor([1, 0, 0]))
+    logps = answer_logps(logps, torch.tensor([0, 0, 1]), 3)
     assert logps.tolist() == pytest.approx([math.log(3 / 4 * 4 / 5), math.log(1 / 4), 0.0], rel=1e-6)
 
 

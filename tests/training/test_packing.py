@@ -4,20 +4,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
 
 from sei.errors import UserError
 from sei.records import Example, Rejected
+from sei.training.attention import Kind
 from sei.training.losses import MASKED, sft_loss
 from sei.training.packing import (
     Encoded,
+    accumulation_for,
     draw,
     encode,
     encode_all,
     micro_batches,
-    pack_rows,
     plan_steps,
     self_check,
+    share_out,
 )
+from sei.training.scoring import Way, find_way, token_logps
 from tests.target.small import small_model, small_tokenizer
 
 
@@ -138,63 +143,53 @@ def test_steps_by_examples_and_by_tokens() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 6))
-def test_rows_hold_each_example_once_within_the_limit(lengths: list[int], at_least: int) -> None:
-    rows = pack_rows(lengths, 30, at_least=at_least)
-    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
-    assert max(sum(lengths[index] for index in row) for row in rows) <= 30
+def test_parts_hold_each_example_once_and_are_evened_out(lengths: list[int], parts: int) -> None:
+    shares = share_out(lengths, parts)
+    assert len(shares) == parts
+    assert sorted(index for share in shares for index in share) == list(range(len(lengths)))
+    fill = [sum(lengths[index] for index in share) for share in shares]
+    assert max(fill) - min(fill) <= max(lengths)
 
 
-def test_rows_are_evened_out() -> None:
-    # First-fit would fill one row with 10 and leave 2 in the other.
-    rows = pack_rows([4, 3, 3, 2], 10)
-    assert sorted(sum([4, 3, 3, 2][index] for index in row) for row in rows) == [6, 6]
-    assert len(pack_rows([4, 3, 3, 2], 20, at_least=3)) == 3
+def test_accumulation_is_the_least_that_keeps_micro_batches_small() -> None:
+    assert accumulation_for([[4, 3, 3, 2], [1]], 1, 12) == 1
+    assert accumulation_for([[4, 3, 3, 2], [1]], 1, 11) == 2
+    assert accumulation_for([[4, 3, 3, 2], [1]], 2, 11) == 1
+    assert accumulation_for([[5, 5, 4, 3, 3]], 1, 10) == 3  # 5 + 4 and 5 + 3 + 3: the first of two has too much
+    assert accumulation_for([[30, 2]], 1, 10) == 2  # what is longer than that is alone
 
 
-def test_rows_that_cannot_be_evened_out_stay_as_first_fit_found_them() -> None:
-    # The shortest row so far would get 5 + 4, then 5 + 3 + 3 = 11 tokens, one too many.
-    lengths = [5, 5, 4, 3, 3]
-    assert [[lengths[index] for index in row] for row in pack_rows(lengths, 10)] == [[5, 5], [4, 3, 3]]
-
-
-def test_packed_logits_equal_unpacked_logits() -> None:
-    model = small_model()
-    step = [made(length, masked=2) for length in (9, 30, 14, 5, 22)]
-    for attention in ("eager", "sdpa"):
-        model.set_attn_implementation(attention)
-        packed = {}
-        for batch in micro_batches(step, parts=1, pad=0):
-            assert batch.input_ids.shape == (3, 30)  # 30, 22 + 5, 14 + 9 tokens: examples share a row
-            logits = model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits
-            for row, positions in enumerate(batch.position_ids.tolist()):
-                for one in step:
-                    ids = list(one.input_ids)
-                    for start in (at for at, position in enumerate(positions) if position == 0):
-                        if batch.input_ids[row, start : start + len(ids)].tolist() == ids:
-                            packed[len(one)] = logits[row, start : start + len(ids)]
-        assert set(packed) == {9, 30, 14, 5, 22}
-        for one in step:
-            alone = model(input_ids=torch.tensor([one.input_ids])).logits[0]
-            assert (packed[len(one)] - alone).abs().max().item() < 1e-5
+def loss_of(model: PreTrainedModel, way: Way, step: list[Encoded], parts: int) -> torch.Tensor:
+    """Summed over micro-batches, with its gradient added to the model's."""
+    total = torch.zeros(())
+    for batch in micro_batches(step, parts=parts, pad=0):
+        assert batch.row.input_ids.shape == (1, sum(span.tokens for span in batch.row.spans))
+        loss = sft_loss(token_logps(model, way, batch.row), batch.step_tokens)
+        loss.backward()
+        total += loss.detach()
+    return total
 
 
 @pytest.mark.parametrize("parts", [1, 3, 8])
-def test_gradient_over_micro_batches_equals_gradient_of_single_examples(parts: int) -> None:
+@pytest.mark.parametrize("kind", ["spans", "apart"])
+def test_loss_and_gradient_of_packed_examples_equal_those_of_single_ones(parts: int, kind: Kind) -> None:
     # With 8 parts and 5 examples, 3 parts are padding alone.
     step = [made(length, masked=3) for length in (9, 30, 14, 5, 22)]
     step_tokens = sum(one.label_tokens for one in step)
     assert step_tokens == 80 - 5 * 3
-    reference = small_model()
+    reference, expected = small_model(), torch.zeros(())
     for one in step:
         logits = reference(input_ids=torch.tensor([one.input_ids])).logits[0, :-1]
-        sft_loss(logits, torch.tensor(one.labels[1:]), step_tokens).backward()  # MASKED is what cross-entropy ignores
+        labels = torch.tensor(one.labels[1:])  # MASKED is what cross-entropy ignores
+        loss = cross_entropy(logits, labels, reduction="sum") / step_tokens
+        loss.backward()
+        expected += loss.detach()
     model = small_model()
-    batches = micro_batches(step, parts=parts, pad=0)
-    assert len(batches) == parts
-    for batch in batches:
-        logits = model(
-            input_ids=batch.input_ids, position_ids=batch.position_ids, logits_to_keep=batch.kept, use_cache=False
-        ).logits
-        sft_loss(logits, batch.targets, batch.step_tokens).backward()
-    for (name, expected), found in zip(reference.named_parameters(), model.parameters(), strict=True):
-        assert torch.allclose(found.grad, expected.grad, atol=1e-6, rtol=1e-4), name
+    way = find_way(model)
+    assert way == Way("spans")
+    if kind == "apart":
+        model, way = small_model(), Way("apart")
+    found = loss_of(model, way, step, parts)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-6)
+    for (name, one), other in zip(reference.named_parameters(), model.parameters(), strict=True):
+        assert torch.allclose(other.grad, one.grad, atol=1e-6, rtol=1e-4), name

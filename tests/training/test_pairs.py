@@ -2,20 +2,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from sei.errors import UserError
 from sei.records import Pair, Rejected
+from sei.training.attention import Kind
 from sei.training.losses import MASKED, answer_logps
 from sei.training.pairs import (
     LEAST_PROMPT,
     EncodedPair,
     PairBatch,
-    attention_mask,
     encode_pair,
     encode_pairs,
     pair_batches,
     pair_check,
 )
+from sei.training.scoring import Way, find_way, token_logps
 from tests.target.small import small_model, small_tokenizer
 
 
@@ -114,28 +116,8 @@ def test_the_text_of_the_end_token_is_text_and_a_pair_that_ends_early_is_refused
         pair_check([one, EncodedPair("early", 1, (5,), (6, 0, 7, 0), (8, 0))], tokenizer)
 
 
-def test_mask_by_hand() -> None:
-    # A pair of one prompt, one chosen and two rejected tokens; then a pair of one each; then padding.
-    segments = torch.tensor([[0, 1, 2, 2, 3, 4, 5, -1]])
-    allowed = attention_mask(segments, "sdpa", torch.float32)
-    rows = ["10000000", "11000000", "10100000", "10110000", "00001000", "00001100", "00001010", "00000001"]
-    assert allowed.shape == (1, 1, 8, 8)
-    assert ["".join(str(int(one)) for one in row) for row in allowed[0, 0]] == rows
-    added = attention_mask(segments, "eager", torch.float32)
-    assert torch.equal(added == 0, allowed)
-    assert (added[~allowed] == torch.finfo(torch.float32).min).all()
-
-
-def logps(model: torch.nn.Module, batch: PairBatch, attention: str) -> torch.Tensor:
-    mask = None if batch.segments is None else attention_mask(batch.segments, attention, torch.float32)
-    logits = model(
-        input_ids=batch.input_ids,
-        attention_mask=mask,
-        position_ids=batch.position_ids,
-        logits_to_keep=batch.kept,
-        use_cache=False,
-    ).logits
-    return answer_logps(logits, batch.rows, batch.targets, batch.answers, 2 * len(batch.numbers)).view(-1, 2)
+def logps(model: PreTrainedModel, way: Way, batch: PairBatch) -> torch.Tensor:
+    return answer_logps(token_logps(model, way, batch.row), batch.answers, 2 * len(batch.numbers)).view(-1, 2)
 
 
 def alone(model: torch.nn.Module, prompt: tuple[int, ...], answer: tuple[int, ...]) -> torch.Tensor:
@@ -145,26 +127,28 @@ def alone(model: torch.nn.Module, prompt: tuple[int, ...], answer: tuple[int, ..
     return -torch.nn.functional.cross_entropy(model(input_ids=ids).logits[0, :-1], labels[1:], reduction="sum")
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("kind", ["spans", "apart"])
 @pytest.mark.parametrize("share", [True, False])
-def test_shared_and_packed_pairs_score_as_answers_alone(attention: str, share: bool) -> None:
-    model = small_model(initializer_range=0.05)
-    model.set_attn_implementation(attention)
+def test_shared_and_packed_pairs_score_as_answers_alone(kind: Kind, share: bool) -> None:
+    reference, model = small_model(initializer_range=0.05), small_model(initializer_range=0.05)
+    way = find_way(model) if kind == "spans" else Way(kind)
     found = {}
     for batch in pair_batches(PAIRS, parts=2, pad=0, share=share):
-        scored = logps(model, batch, attention)
+        scored = logps(model, way, batch)
         found |= dict(zip(batch.numbers.tolist(), scored.tolist(), strict=True))
         lengths = [[len(PAIRS[number].chosen), len(PAIRS[number].rejected)] for number in batch.numbers.tolist()]
         assert batch.lengths.tolist() == lengths
         assert batch.step_pairs == 5
     for one in PAIRS:
-        expected = [alone(model, one.prompt, answer).item() for answer in (one.chosen, one.rejected)]
+        expected = [alone(reference, one.prompt, answer).item() for answer in (one.chosen, one.rejected)]
         assert found[one.number] == pytest.approx(expected, abs=1e-5), one.number
 
 
 def test_sharing_holds_each_prompt_once() -> None:
     tokens = {
-        share: sum(int((batch.input_ids >= 0).sum()) for batch in pair_batches(PAIRS[:1], parts=1, pad=0, share=share))
+        share: sum(
+            int((batch.row.input_ids >= 0).sum()) for batch in pair_batches(PAIRS[:1], parts=1, pad=0, share=share)
+        )
         for share in (True, False)
     }
     assert tokens == {True: 9 + 5 + 7, False: 9 + 5 + 9 + 7}
@@ -176,7 +160,8 @@ def test_gradient_with_sharing_equals_gradient_of_answers_alone() -> None:
     for one in PAIRS:
         (2 * alone(reference, one.prompt, one.chosen) - alone(reference, one.prompt, one.rejected)).backward()
     model = small_model(initializer_range=0.05)
+    way = find_way(model)
     for batch in pair_batches(PAIRS, parts=7, pad=0):
-        (logps(model, batch, "eager") * torch.tensor([2.0, -1.0])).sum().backward()
+        (logps(model, way, batch) * torch.tensor([2.0, -1.0])).sum().backward()
     for (name, expected), found in zip(reference.named_parameters(), model.parameters(), strict=True):
         assert torch.allclose(found.grad, expected.grad, atol=1e-5, rtol=1e-4), name

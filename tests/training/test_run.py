@@ -278,7 +278,7 @@ def test_devices_get_disjoint_parts_of_each_step_and_every_example_once() -> Non
         pairs = [
             (int(row[at]), int(row[at + 1]))
             for batch in batches
-            for row in batch.input_ids
+            for row in batch.row.input_ids
             for at in range(0, len(row), 3)
             if row[at] != 9
         ]
@@ -301,7 +301,7 @@ def test_automatic_accumulation_keeps_micro_batches_small_and_the_result(base: P
         tokens = 0
 
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-            self.tokens = max(self.tokens, batch.input_ids.numel())
+            self.tokens = max(self.tokens, batch.row.input_ids.numel())
 
     whole, parts = Widest(), Widest()
     plain = dataclasses.replace(LORA, dropout=0.0, epochs=1, batch_examples=8, accumulation=None)
