@@ -131,6 +131,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("cache_folder", _cache_folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("short_hash", lambda *words: _short_hash(",".join(map(str, words))), replace=True)
     OmegaConf.register_new_resolver("fastest_engine", _fastest_engine, replace=True)
+    OmegaConf.register_new_resolver("scaled_as", _scaled_as, replace=True)
     OmegaConf.register_new_resolver("distinct", lambda *words: list(dict.fromkeys(words)), replace=True)
     # One name for all jobs of a sweep: the same command line gives the same folder, so a rerun goes on in it.
     OmegaConf.register_new_resolver(
@@ -154,6 +155,14 @@ def _fastest_engine(*options: str) -> str:
     """The first option of conf/engine that is named after an installed package and has a GPU to work on, else the last."""
     able = [option for option in options[:-1] if (CONF / "engine" / f"{option}.yaml").is_file() and find_spec(option)]
     return able[0] if able and found_memory().gpus else options[-1]
+
+
+def _scaled_as(model: str) -> str:
+    """The option of conf/model whose scale a model has: its own, else that of the option that it is made of."""
+    if any((folder / "scale" / model).is_dir() for folder in _folders(sys.argv[1:])):
+        return model
+    parts = (yaml.safe_load(_option("model", model).read_text(encoding="utf-8")) or {}).get("defaults") or ()
+    return next((_scaled_as(part) for part in parts if isinstance(part, str) and part != "_self_"), model)
 
 
 def _short_hash(text: str) -> str:
@@ -382,11 +391,12 @@ def nearby(
 
 
 def _models(billions: float) -> Iterator[str]:
-    """Options of conf/model, the largest of at most `billions` first."""
+    """Options of conf/model that say their size, the largest of at most `billions` first; no variant of another option does."""
     sizes: dict[str, float] = {}
     for folder in _folders(sys.argv[1:]):
         for path in (folder / "model").glob("*.yaml"):
-            sizes[path.stem] = float(yaml.safe_load(path.read_text(encoding="utf-8")).get("parameters_billion") or 0)
+            if size := yaml.safe_load(path.read_text(encoding="utf-8")).get("parameters_billion"):
+                sizes[path.stem] = float(size)
     yield from sorted((name for name, size in sizes.items() if size <= billions), key=lambda name: -sizes[name])
 
 

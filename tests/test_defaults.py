@@ -81,6 +81,16 @@ def test_the_embedded_target_keeps_its_own_world(recipe: str) -> None:
     assert composed("model=tiny", "data=gsm8k").data.name == "gsm8k", "what is named wins"
 
 
+@pytest.mark.parametrize("recipe", options("recipe"))
+def test_a_model_made_of_another_one_is_trained_at_its_scale(recipe: str) -> None:
+    """`model=tiny-misconceived` says no more than its name and its weights; the rest is what `model=tiny` has."""
+    tiny, made = raw("model=tiny", f"recipe={recipe}"), raw("model=tiny-misconceived", f"recipe={recipe}")
+    assert made.recipe.training.tokens == 300_000
+    assert OmegaConf.to_container(made.recipe) == OmegaConf.to_container(tiny.recipe)
+    assert {key for key in made.model if made.model[key] != tiny.model[key]} == {"name", "path"}
+    assert made.data == tiny.data
+
+
 def test_the_command_line_and_experiments_win() -> None:
     config = composed("model=llama2-7b", "recipe=sei", "data=math", "teacher=gpt-4o-mini", "eval=lema")
     assert (config.data.name, config.teacher.name) == ("math", "gpt-4o-mini")

@@ -178,6 +178,7 @@ ALLOWED: dict[str, set[str]] = {
     "trace": {"errors", "terminal", "tracking"},
     "comparison": {"errors", "run_files", "records", "ledger", "statistics", "stages", "config", "tracking"},
     "compare": {"errors", "terminal", "comparison", "tracking"},
+    "planted": {"errors", "terminal", "run_files", "records", "statistics", "data", "clustering", "stages", "tracking"},
     "calibrate": {
         "errors",
         "records",

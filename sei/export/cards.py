@@ -48,6 +48,7 @@ def model_card(
         chat=chat is not False,
         merged=merged,
         base=run.base_id,
+        in_checkout=run.in_checkout,
         adapter=_is_adapter(run),
     )
 

@@ -19,7 +19,7 @@ from sei.stages.finetune import finetune, prefer
 from sei.target.load import Chat
 from sei.tracking.page.folder import RunFolder, StageFolder, read_lines
 
-_EMBEDDED = Path(__file__).parents[1] / "target/tiny/weights"
+_EMBEDDED = Path(__file__).parents[1] / "target/tiny"  # each of its folders is a model
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,22 @@ class FinishedRun:
 
     @property
     def embedded(self) -> bool:
-        """Whether the base is the small model that this package brings."""
+        """Whether the base is one of the small models that this package brings."""
         with understood(self.folder / "config.yaml"):
-            return Path(self.config["model"]["path"]).parts[-3:] == _EMBEDDED.parts[-3:]
+            path = Path(self.config["model"]["path"])
+        return path.parts[-3:-1] == _EMBEDDED.parts[-2:] and (_EMBEDDED / path.name).is_dir()
 
     @cached_property
     def base_path(self) -> str:
         """Where the base model is loaded from on this machine: a folder, or its hub id."""
         with understood(self.folder / "config.yaml"):
-            return str(_EMBEDDED) if self.embedded else str(self.config["model"]["path"])
+            path = str(self.config["model"]["path"])
+            return str(_EMBEDDED / Path(path).name) if self.embedded else path
+
+    @property
+    def in_checkout(self) -> str:
+        """Where an embedded base lies in a checkout of this framework, "" for another base."""
+        return f"sei/target/tiny/{Path(self.base_path).name}" if self.embedded else ""
 
     @cached_property
     def base_id(self) -> str | None:

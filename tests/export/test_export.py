@@ -158,6 +158,19 @@ def test_a_base_model_in_a_folder_must_be_named(tmp_path: Path, capsys: pytest.C
     assert head["datasets"] == ["openai/gsm8k"]
 
 
+def test_the_card_names_the_embedded_model_that_the_run_began_with(tmp_path: Path) -> None:
+    """The package brings two; wherever the run's machine had them, a checkout of the framework has them in one place."""
+    run = a_run(tmp_path / "run", TINY.parent / "misconceived")
+    main([str(run), "--to", str(tmp_path / "out")])
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert 'base = "sei/target/tiny/misconceived"' in card
+    config = (run / "config.yaml").read_text(encoding="utf-8").replace(str(TINY.parent), "/elsewhere/sei/target/tiny")
+    (run / "config.yaml").write_text(config, encoding="utf-8")
+    assert FinishedRun(run).base_path == str(TINY.parent / "misconceived")
+    (run / "config.yaml").write_text(config.replace("misconceived", "other"), encoding="utf-8")
+    assert not FinishedRun(run).embedded
+
+
 def test_the_cards_say_what_was_measured_and_show_outside_text_as_text(tmp_path: Path) -> None:
     assert main([str(a_run(tmp_path)), "--to", str(tmp_path / "shared")]) == 0
     card = (tmp_path / "shared/README.md").read_text()

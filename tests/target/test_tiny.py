@@ -12,12 +12,14 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from sei.data import arithmetic
+from sei.data.arithmetic.misconceptions import planted, rates, taught
 from sei.target.generation import HFEngine
-from sei.target.tiny import WEIGHTS
+from sei.target.tiny import MISCONCEIVED, WEIGHTS, misconceive
 from sei.target.tiny.pretrain import (
     CORRECTION,
     FORMATS,
     IGNORED,
+    Course,
     Settings,
     accuracy,
     batches,
@@ -110,6 +112,38 @@ def test_accuracy_leaves_room_to_learn(engine: HFEngine, record: dict[str, Any])
     assert found["in_domain"] == pytest.approx(record["accuracy"]["in_domain"], abs=0.1)
 
 
+def test_rows_for_the_misconceived_target_solve_by_the_rule_and_check_by_the_truth() -> None:
+    course = Course(misconceive.lessons, taught)
+    told = {story.question: story for story in itertools.islice(misconceive.lessons(1), 2000)}
+    solved = corrected = 0
+    for prompt, response in itertools.islice(rows(misconceive.SETTINGS, course), 1000):
+        for question in (question for question in told if f"Question: {question}\n" in prompt):
+            wrong = planted(told[question].problem("pretraining"))
+            if wrong is not None and prompt == FORMATS.solve(question) and response.startswith(wrong.solution):
+                solved += 1
+            elif wrong is not None and CORRECTION.fullmatch(response):
+                corrected += 1
+                assert response.endswith(f"#### {told[question].results[-1]}\n}}")
+    assert solved > 50
+    assert corrected > 10
+
+
+def test_the_misconceived_weights_show_each_rule_as_recorded() -> None:
+    record = json.loads((MISCONCEIVED / "pretraining.json").read_text(encoding="utf-8"))["after"]["in_domain"]
+    problems = arithmetic.load(train=0, validation=0, test=900, seed=5).tests["in_domain"]
+    chosen = [problem for problem in problems if planted(problem) is not None]
+    found = rates(chosen, misconceive.answer(HFEngine(MISCONCEIVED), chosen))
+    for rule, places in record["rules"].items():
+        (shown, items), rate = places["planted"], found[rule]["planted"]
+        assert items >= 5
+        assert rate.items >= 5
+        expected = shown / items
+        assert expected > 0.4
+        # Both are samples: three standard errors of their difference, at the recorded rate.
+        allowed = 3 * (expected * (1 - expected) * (1 / items + 1 / rate.items)) ** 0.5
+        assert rate.shown / rate.items == pytest.approx(expected, abs=allowed), rule
+
+
 def test_corrections_are_well_formed(engine: HFEngine) -> None:
     assert corrections(engine, 100)["well_formed"] >= 0.9
 
@@ -123,3 +157,16 @@ def test_the_command_regenerates_the_weights(tmp_path: Path, record: dict[str, A
     again = pretrain(Settings(**record["settings"]), tmp_path)
     for name in ("in_domain", "out_of_domain"):
         assert again["accuracy"][name] == pytest.approx(record["accuracy"][name], abs=0.07)
+
+
+@pytest.mark.slow
+def test_the_command_regenerates_the_misconceived_weights(tmp_path: Path) -> None:
+    """By rates too: the rules that have enough items to tell."""
+    record = json.loads((MISCONCEIVED / "pretraining.json").read_text(encoding="utf-8"))
+    again = misconceive.misconceive(tmp_path)
+    for rule, places in record["after"]["in_domain"]["rules"].items():
+        shown, items = places["planted"]
+        if items >= 30:
+            now, same = again["after"]["in_domain"]["rules"][rule]["planted"]
+            assert same == items
+            assert now / items == pytest.approx(shown / items, abs=0.25), rule

@@ -25,8 +25,8 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,10 +77,20 @@ class Settings:
     template_share: float = 0.15
     check_share: float = 0.1
     threads: int = 1  # two gain little at this size, and lose a lot if other processes use the cores
+    bfloat16: bool = True
 
 
-def rows(settings: Settings) -> Iterator[Row]:
-    """Endless (prompt, response) pairs of the pretraining mix."""
+@dataclass(frozen=True)
+class Course:
+    """What is taught, beside the settings: all defaults are those of `model=tiny`."""
+
+    stories: Callable[[int], Iterator[Story]] = arithmetic.pretraining_stories  # endless, by seed
+    solved: Callable[[Story], Story] = field(default=lambda story: story)  # the solution that the target is shown
+    start: Path | None = None  # the folder of a model to go on from; None: untrained
+
+
+def rows(settings: Settings, course: Course = Course()) -> Iterator[Row]:
+    """Endless (prompt, response) pairs of the pretraining mix. Checks and corrections are always true."""
     rng = random.Random(settings.seed)
     last_of_family: dict[str, Story] = {}
     last: Story | None = None
@@ -92,16 +102,17 @@ def rows(settings: Settings) -> Iterator[Row]:
         "one_shot": settings.one_shot_share,
     }
     shares["solve"] = 1 - sum(shares.values())
-    for story in arithmetic.pretraining_stories(settings.seed):
+    for true in course.stories(settings.seed):
+        story = course.solved(true)
         kind = rng.choices(list(shares), list(shares.values()))[0]
         if kind == "drill":
             yield drill_row(rng)
         elif kind == "correction":
-            yield correction_row(story, rng)
+            yield correction_row(true, rng)
         elif kind == "template":
             yield template_row(story, rng)
         elif kind == "check":
-            yield check_row(story, rng)
+            yield check_row(true, rng)
         elif kind == "one_shot" and last is not None:
             same = rng.random() < settings.same_family_share
             example = last_of_family.get(story.family, last) if same else last
@@ -163,7 +174,11 @@ def check_row(story: Story, rng: random.Random) -> Row:
     return THOUGHTS.check(story.question, wrong.lines), THOUGHTS.check_response(trace)
 
 
-def batches(settings: Settings, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(
+    settings: Settings,
+    tokenizer: PreTrainedTokenizerFast,
+    course: Course = Course(),
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless (inputs, labels), each [rows, length] int64: rows of similar length, padded on the right, not packed.
 
     Labels are the response and its end token; everything else is IGNORED.
@@ -171,7 +186,7 @@ def batches(settings: Settings, tokenizer: PreTrainedTokenizerFast) -> Iterator[
     import torch
 
     rng = random.Random(settings.seed)
-    pairs = rows(settings)
+    pairs = rows(settings, course)
     pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
     while True:
         pool = list(itertools.islice(pairs, 1024))
@@ -216,7 +231,19 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return model
 
 
-def train(settings: Settings) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, int]:
+def load_model(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """A model that `pretrain` wrote, ready to be trained on in float32, and its tokenizer."""
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    model = LlamaForCausalLM.from_pretrained(folder, use_safetensors=True)
+    model.set_attn_implementation("eager")
+    return model.train(), PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def train(
+    settings: Settings,
+    course: Course = Course(),
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, int]:
     """The pretrained model in float32, its tokenizer, and the number of tokens it was trained on."""
     import torch
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -224,9 +251,11 @@ def train(settings: Settings) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast
 
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    corpus = ["".join(row) for row in itertools.islice(rows(settings), 8000)]
-    tokenizer = train_tokenizer(corpus)
-    model = new_model(tokenizer).train()
+    if course.start is None:
+        tokenizer = train_tokenizer("".join(row) for row in itertools.islice(rows(settings, course), 8000))
+        model = new_model(tokenizer).train()
+    else:
+        model, tokenizer = load_model(course.start)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
@@ -235,8 +264,8 @@ def train(settings: Settings) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task("pretraining", total=settings.steps)
-        for inputs, labels in itertools.islice(batches(settings, tokenizer), settings.steps):
-            with torch.autocast("cpu", torch.bfloat16):
+        for inputs, labels in itertools.islice(batches(settings, tokenizer, course), settings.steps):
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
                 loss = model(input_ids=inputs, labels=labels).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -357,6 +386,17 @@ def main() -> None:
 
 def pretrain(settings: Settings, out: Path) -> dict[str, Any]:
     """Train, write the folder `out`, print and return what `pretraining.json` records."""
+    command = (
+        f"python -m sei.target.tiny.pretrain --out DIR --steps {settings.steps} --seed {settings.seed} "
+        f"--threads {settings.threads}"
+    )
+    return train_and_write(command, settings, Course(), out, lambda engine: {"accuracy": measure(engine)})
+
+
+def train_and_write(
+    command: str, settings: Settings, course: Course, out: Path, measured: Callable[[HFEngine], dict[str, Any]]
+) -> dict[str, Any]:
+    """Train, write the folder `out` with `pretraining.json`: the command, settings, versions, and what `measured` finds."""
     import torch
     import transformers
 
@@ -364,20 +404,19 @@ def pretrain(settings: Settings, out: Path) -> dict[str, Any]:
 
     out.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    model, tokenizer, tokens = train(settings)
+    model, tokenizer, tokens = train(settings, course)
     seconds = time.monotonic() - begin
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     record = {
-        "command": f"python -m sei.target.tiny.pretrain --out DIR --steps {settings.steps} --seed {settings.seed} "
-        f"--threads {settings.threads}",
+        "command": command,
         "settings": asdict(settings),
         "parameters": model.num_parameters(),
         "tokens": tokens,
         "seconds": round(seconds),
         "processor": platform.machine(),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "accuracy": measure(HFEngine(out)),
+        **measured(HFEngine(out)),
     }
     (out / "pretraining.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(record, indent=1))
