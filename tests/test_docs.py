@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
-from tests.test_config import raw
+from sei.compose import CONF, prepare, register
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -36,14 +37,18 @@ def commands() -> Iterator[tuple[str, str]]:
                 yield page.name, found[0].strip()
 
 
+def first(word: str) -> str:
+    """`key=value` with the first of the values that it sweeps over."""
+    key, _, value = word.partition("=")
+    return word if value[:1] in ("[", "{") else f"{key}={value.split(',')[0]}"
+
+
 def overrides(command: str) -> list[str]:
-    """Its words, with something in the place of placeholders, and the first of the values that it sweeps over."""
+    """Its words, with something in the place of placeholders."""
     words = [word for word in shlex.split(command)[2:] if not word.startswith("-") and "=" in word]
     found = []
-    for word in words:
+    for word in map(first, words):
         key, _, value = word.partition("=")
-        if value[:1] not in ("[", "{"):
-            value = value.split(",")[0]
         for placeholder, stand_in in STANDS_FOR.items():
             value = re.sub(rf"(?<![\w.]){re.escape(placeholder)}(?![\w.])", stand_in, value)
         found.append(f"{key}={value}")
@@ -52,7 +57,10 @@ def overrides(command: str) -> list[str]:
 
 @pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
 def test_every_command_composes(page: str, command: str) -> None:
-    raw(*overrides(command))
+    register()
+    words = prepare(overrides(command))  # a rehearsal adds a sweep of its own
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        compose("config", overrides=[first(word) for word in words])
 
 
 @pytest.mark.parametrize(
