@@ -160,9 +160,9 @@ def test_faults_in_an_array_have_a_line(tmp_path: Path, text: str, place: str, m
         (b"question,answer\nq,5\n", "is text but not JSON, it begins 'question,answer'. Convert it, for a table: pandas"),
         (codecs.BOM_UTF8 + b"question\tanswer\n", "is text but not JSON, it begins 'question"),
         ("question,answer\n".encode("utf-16"), "is text but not JSON, it begins 'question,answer'"),
-        (gzip.compress(b"question,answer\n"), "is text but not JSON"),
-        (gzip.compress(gzip.compress(b"{}")), "is gzipped twice"),
-        (gzip.compress(b"PAR1"), "is Parquet, gzipped"),
+        (gzip.compress(b"question,answer\n", mtime=0), "is text but not JSON"),
+        (gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0), "is gzipped twice"),
+        (gzip.compress(b"PAR1", mtime=0), "is Parquet, gzipped"),
         (codecs.BOM_UTF16_LE + b'{\0"\0\0\xd8"\0}\0', "not utf-16-le text (illegal"),
     ],
 )  # fmt: skip
