@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -240,6 +242,50 @@ def test_alpaca_and_sharegpt_rows_say_the_same(tmp_path: Path) -> None:
     assert all((data / entry["file_name"]).is_file() for entry in described.values())
 
 
+LOAD_ALL = """
+import json, sys
+try:
+    import torchaudio
+except ImportError:  # not needed for text, and has no build for a processor alone
+    import importlib.machinery, types
+    sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+    sys.modules["torchaudio"].__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
+from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
+from llamafactory.hparams import get_train_args
+from llamafactory.model import load_tokenizer
+folder, base = sys.argv[1:]
+found = {}
+for name, entry in json.load(open(f"{folder}/dataset_info.json")).items():
+    stage = "dpo" if entry.get("ranking") else "sft"
+    settings = {"model_name_or_path": base, "stage": stage, "do_train": True, "finetuning_type": "lora", "dataset": name}
+    settings |= {"dataset_dir": folder, "template": "empty", "output_dir": f"{folder}/out", "cutoff_len": 512, "use_cpu": True}
+    model, data, training, _, _ = get_train_args(settings)
+    loaded = load_tokenizer(model)
+    template = get_template_and_fix_tokenizer(loaded["tokenizer"], data)
+    rows = get_dataset(template, model, data, training, stage="rm" if stage == "dpo" else "sft", **loaded)["train_dataset"]
+    key = "chosen_labels" if stage == "dpo" else "labels"
+    found[name] = [loaded["tokenizer"].decode([i for i in row[key] if i >= 0]).strip() for row in rows]
+print("FOUND " + json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_llama_factory_reads_the_rows(tmp_path: Path) -> None:
+    """In an environment of its own, since it wants older libraries: SEI_LLAMA_FACTORY_PYTHON=ENV/bin/python."""
+    python = os.environ.get("SEI_LLAMA_FACTORY_PYTHON")
+    if not python:
+        pytest.skip("SEI_LLAMA_FACTORY_PYTHON names no interpreter with llamafactory")
+    assert main([str(a_run(tmp_path)), "--to", str(tmp_path / "shared")]) == 0
+    command = [python, "-c", LOAD_ALL, str(tmp_path / "shared/data"), str(TINY)]
+    environment = {**os.environ, "DISABLE_VERSION_CHECK": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, cwd=tmp_path)
+    found = json.loads(done.stdout.split("FOUND ")[1])
+    assert set(found) == {"student_alpaca", "student_sharegpt", "adapter_alpaca", "adapter_sharegpt"}
+    for form in ("alpaca", "sharegpt"):
+        assert found[f"student_{form}"] == [one.response for one in EXAMPLES]
+        assert found[f"adapter_{form}"] == [(PAIRS[0].prefix + PAIRS[0].chosen).strip()]
+
+
 def test_merged_weights_answer_as_base_and_adapter_do(tmp_path: Path) -> None:
     assert main([str(a_run(tmp_path)), "--to", str(tmp_path / "shared"), "--merged"]) == 0
     ids = torch.tensor([encode_prompt(load_tokenizer(tmp_path / "shared"), "3 eggs and 4?")])
@@ -320,7 +366,5 @@ def test_to_the_hub_go_weights_and_rows_as_private_repositories(
 
 
 def test_the_module_is_a_command() -> None:
-    import subprocess
-
     done = subprocess.run([sys.executable, "-m", "sei.export", "--help"], capture_output=True, text=True, check=True)
     assert "--merged" in done.stdout
