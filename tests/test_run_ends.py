@@ -80,7 +80,9 @@ def test_a_second_signal_does_not_end_what_puts_things_in_order(
 
 def test_a_handler_of_someone_else_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[int] = []
-    monkeypatch.setattr(sei.run, "_run", lambda *_: [os.kill(os.getpid(), signal.SIGTERM), {"validation": None, "error_types": []}][1])
+    monkeypatch.setattr(
+        sei.run, "_run", lambda *_: [os.kill(os.getpid(), signal.SIGTERM), {"validation": None, "error_types": []}][1]
+    )
     before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
     try:
         run(composed(f"cache_dir={tmp_path / 'cache'}"), tmp_path / "run", [])
