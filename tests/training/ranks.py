@@ -23,6 +23,7 @@ from torch.distributed.tensor import DTensor
 
 from sei.records import Example
 from sei.training import model as training_model
+from sei.training.job import leave
 from sei.training.run import Loop, newest_checkpoint, train_dpo, train_sft
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 from tests.training.test_dpo import pairs
@@ -168,3 +169,4 @@ def main(folder: Path, names: list[str]) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2:])
+    leave()
