@@ -198,6 +198,11 @@ class Config:
     left_out: tuple[str, ...] = ()  # keys of a sweep over several recipes that this one has no use for
     chosen: tuple[str, ...] = ()  # `data: gsm8k (default for recipe sei)`, for each group: what was chosen, and by whom
 
+    @property
+    def prompt_style(self) -> PromptStyle:
+        """Which prompts the target is asked with: those it knows already, else the recipe's."""
+        return self.model.style or self.recipe.style
+
 
 WHERE_AND_HOW = ("logger", "cache_dir", "dry_run", "hydra", "expected")
 """Keys that do not make a job another experiment: they say where and how it runs, or with which figures it is compared."""

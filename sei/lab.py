@@ -29,8 +29,8 @@ from sei.records import Problem, Record
 from sei.stage import Output, Stage
 from sei.stages.separate import separate
 from sei.target.engine import Completion, Engine, Hosted, OnDevice, Query, Replays, Sampling, as_they_end
-from sei.target.formats import Formats, PromptStyle
-from sei.target.load import Dtype
+from sei.target.formats import Formats
+from sei.target.load import Dtype, chat_of
 from sei.target.machine import device_count
 from sei.target.precision import Choice, dtype_for, precision_for
 from sei.target.recorded import check_known, normalize_question
@@ -172,15 +172,10 @@ class Lab:
 
     # Models
 
-    @property
-    def prompt_style(self) -> PromptStyle:
-        """Which prompts the target is asked with: those it knows already, else the recipe's."""
-        return self.config.model.style or self.config.recipe.style
-
     @cached_property
     def formats(self) -> Formats:
         """The target's prompts and responses for the training data."""
-        return Formats(self.prompt_style, self.style)
+        return Formats(self.config.prompt_style, self.style)
 
     @property
     def precisions(self) -> dict[str, Choice]:
@@ -213,7 +208,7 @@ class Lab:
             revision=model.revision,
             dtype=cast(Dtype, precisions[task].value if task in precisions else model.dtype),
             quantization=model.quantization,
-            chat=False if self.prompt_style == "plain" else model.system or True,
+            chat=chat_of(self.config.prompt_style, model.system),
             adapter=adapter,
         )
 

@@ -35,6 +35,7 @@ from sei.target.engine import EngineChoice
 from sei.target.formats import Formats
 from sei.target.hf import HF
 from sei.target.hub import hub_answers
+from sei.target.load import chat_of
 from sei.target.machine import found_memory
 from sei.target.shrunken import save_shrunken, shrink
 from sei.target.thoughts import Thoughts
@@ -213,7 +214,7 @@ def _model(config: Config, problems: Sequence[Problem], folder: Path, say: Say) 
 
 def _lessons(config: Config, problems: Sequence[Problem]) -> Iterator[Example]:
     """Prompts as the run will ask them, and one answer to all of them: right for the first problem, a mistake elsewhere."""
-    first, style = problems[0], config.model.style or config.recipe.style
+    first, style = problems[0], config.prompt_style
     formats = Formats(style, config.data.style)
     answer = formats.solve_response(first.solution, first.answer)
     for problem in problems:
@@ -256,7 +257,7 @@ def _taught(made: Path, rows: Sequence[Example], texts: Sequence[str], config: C
         schedule="linear",
         warmup=0.1,
     )
-    chat = False if (model.style or config.recipe.style) == "plain" else model.system or True
+    chat = chat_of(config.prompt_style, model.system)
     train_sft(random, work / "taught", rows, settings, Loop(chat=chat, dtype="float32", accelerator="cpu", devices=1))
     for file in (work / "taught").glob("*.safetensors"):  # the tokenizer that goes with it was told how to be asked
         file.replace(random / file.name)

@@ -154,7 +154,7 @@ def summary(node: Node) -> str:
 
 
 def _score(record: dict[str, Any]) -> str:
-    return f", one-shot score {record['score']:.2f}" if record.get("score") is not None else ""
+    return f", one-shot score at least {record['score']:.2f}" if record.get("score") is not None else ""
 
 
 def details(node: Node) -> Iterator[tuple[str, str]]:

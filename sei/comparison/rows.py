@@ -153,7 +153,7 @@ def _accuracy_rows(groups: Groups) -> Iterator[Row]:
                 "accuracy",
                 eval_set,
                 label,
-                seeds=" ".join(str(run.seed) for run in runs),
+                seeds=_seeds(runs),
                 items=len(runs[0].before[eval_set]),
                 before=before,
                 after=interval and interval.mean,
@@ -178,7 +178,7 @@ def _share_rows(groups: Groups) -> Iterator[Row]:
                 "share",
                 eval_set,
                 label,
-                seeds=" ".join(str(run.seed) for run in runs),
+                seeds=_seeds(runs),
                 after=interval.mean,
                 low=interval.low,
                 high=interval.high,
@@ -260,7 +260,7 @@ def _transition_row(eval_set: str, label: str, runs: Sequence[Run], found: Trans
         "transition",
         eval_set,
         label,
-        seeds=" ".join(str(run.seed) for run in runs),
+        seeds=_seeds(runs),
         by=found.by,
         part=found.part,
         fixed=found.fixed,
@@ -306,6 +306,10 @@ def _paper(run: Run, eval_set: str, second_pass: bool = False) -> tuple[float | 
         if same and entry.get("data", data) == data:
             return entry["accuracy"] / 100, f"paper: {entry.get('source', 'source not given')}"
     return None, ""
+
+
+def _seeds(runs: Sequence[Run]) -> str:
+    return " ".join(str(run.seed) for run in runs)
 
 
 def _sets(groups: Groups) -> list[str]:

@@ -15,7 +15,6 @@ from sei.export.finished import FinishedRun
 from sei.export.sets import write_sets
 from sei.export.upload import DATA_SUFFIX, upload
 from sei.export.weights import copy_weights, merge
-from sei.target.load import load_tokenizer
 from sei.terminal import Terminal
 
 _HUB = "hub:"
@@ -27,7 +26,7 @@ def export(run: FinishedRun, folder: Path, *, merged: bool, data_name: str | Non
         raise UserError(
             f"{run.folder}: this run trained nothing, so there are neither weights nor training rows to share."
         )
-    chat = run.chat if _has_template(run) else False
+    chat = run.chat if run.chat is not False and run.tokenizer.chat_template is not None else False
     sets = write_sets(folder / "data", run.phases, chat=chat)
     facts = None
     if merged:
@@ -37,14 +36,6 @@ def export(run: FinishedRun, folder: Path, *, merged: bool, data_name: str | Non
     card = model_card(run, sets, chat=chat, merged=facts, data_name=data_name)
     (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / "data" / "README.md").write_text(data_card(run, sets), encoding="utf-8")
-
-
-def _has_template(run: FinishedRun) -> bool:
-    """Whether the run's prompts went into a chat template."""
-    if run.chat is False:
-        return False
-    tokenizer = load_tokenizer(run.base_path, revision=run.config["model"]["revision"], chat=run.chat)
-    return tokenizer.chat_template is not None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,15 +9,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sei.data.sources import SOURCES
 from sei.errors import UserError
 from sei.records import Example, Pair, Record
 from sei.run_files import read_checked, read_object, understood
 from sei.stages.finetune import finetune, prefer
-from sei.target.load import Chat
-from sei.tracking.page.folder import RunFolder, StageFolder, read_lines
+from sei.target.load import Chat, chat_of, load_tokenizer
+from sei.tracking.graph import sources
+from sei.tracking.page.folder import Json, RunFolder, StageFolder, read_lines
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _EMBEDDED = Path(__file__).parents[1] / "target/tiny"  # each of its folders is a model
 
@@ -122,7 +126,12 @@ class FinishedRun:
         with understood(self.folder / "config.yaml"):
             model = self.config["model"]
             style = model["style"] or self.config["recipe"]["style"]
-            return False if style == "plain" else model["system"] or True
+            return chat_of(style, model["system"])
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The base's, without its chat template where the run's prompts stayed bare. A system message is no part of it."""
+        return load_tokenizer(self.base_path, revision=self.config["model"]["revision"], chat=self.chat is not False)
 
     # The data
 
@@ -154,17 +163,17 @@ class FinishedRun:
                     found.setdefault(str(question))
         return list(found)
 
-    def _ancestors(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _ancestors(self, row: Json) -> Iterator[Json]:
         """The nearest records with a question on every way up from `row`."""
-        for parent in (*row.get("parents", ()), *(value for key, value in row.items() if key.endswith("_id"))):
-            if record := self._records.get(parent):
+        for source in sources(row):
+            if record := self._records.get(source):
                 if "question" in record:
                     yield record
                 else:
                     yield from self._ancestors(record)
 
     @cached_property
-    def _records(self) -> dict[str, dict[str, Any]]:
+    def _records(self) -> dict[str, Json]:
         return {record["id"]: record for stage in self.files.stages for record in stage.records()}
 
     # Where it comes from

@@ -5,7 +5,7 @@ Weights are safetensors; the base model is named by its hub id, never by a path.
 
 Example::
 
-    copy_adapter(run, Path("shared/my-adapter"))
+    copy_weights(run, Path("shared/my-adapter"))
     merge(run, Path("shared/my-model")).largest_difference        # of the logits, against the adapter beside the base
 """
 
@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any
 from sei.errors import UserError
 from sei.export.finished import FinishedRun
 from sei.run_files import read_object
-from sei.target.load import encode_prompt, is_whole_model, load_adapter, load_model, load_tokenizer
+from sei.target.load import encode_prompt, is_whole_model, load_adapter, load_model
 from sei.workspace import write_json
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
-_SHARED_WITH_HEAD = {"lm_head", "embed_tokens", "embed_in", "embed_out", "wte"}  # names that tied layers have
 _PROBE = "Question: Tom has 3 apples and buys 4 more. How many does he have?"
 
 
@@ -51,7 +50,7 @@ def copy_weights(run: FinishedRun, folder: Path) -> None:
     if whole:
         for path in sorted([*source.glob("*.safetensors"), *source.glob("*.json"), *source.glob("*.jinja")]):
             shutil.copyfile(path, folder / path.name)
-        _tokenizer(run).save_pretrained(str(folder))
+        run.tokenizer.save_pretrained(str(folder))
         return
     shutil.copyfile(source / "adapter_model.safetensors", folder / "adapter_model.safetensors")
     settings = read_object(source / "adapter_config.json")
@@ -74,15 +73,14 @@ def merge(run: FinishedRun, folder: Path) -> Merged:
     base = load_model(run.base_path, revision=model["revision"], dtype="auto")
     untied = _untie(base, run.adapter)
     tuned = load_adapter(base, run.adapter)
-    tokenizer = _tokenizer(run)
-    ids = torch.tensor([encode_prompt(tokenizer, _PROBE)])
+    ids = torch.tensor([encode_prompt(run.tokenizer, _PROBE)])
     with torch.inference_mode():
         beside = tuned(input_ids=ids).logits.float()
         merged = tuned.merge_and_unload()
         inside = merged(input_ids=ids).logits.float()
     folder.mkdir(parents=True, exist_ok=True)
     merged.save_pretrained(str(folder))
-    tokenizer.save_pretrained(str(folder))
+    run.tokenizer.save_pretrained(str(folder))
     return Merged(
         dtype=str(merged.dtype).removeprefix("torch."),
         largest_difference=float((beside - inside).abs().max()),
@@ -103,15 +101,11 @@ def _untie(model: PreTrainedModel, adapter: Path) -> bool:
     }
     head: Any = model.get_output_embeddings()
     inner: Any = model.get_input_embeddings()
-    if head is None or head.weight is not inner.weight or not touched & _SHARED_WITH_HEAD:
+    sharing = {name.rpartition(".")[2] for name, module in model.named_modules() if module is head or module is inner}
+    if head is None or head.weight is not inner.weight or not touched & sharing:
         return False
     import torch
 
     head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
     model.config.tie_word_embeddings = False
     return True
-
-
-def _tokenizer(run: FinishedRun) -> PreTrainedTokenizerBase:
-    """The base's tokenizer, without its chat template where the run's prompts stayed bare. A system message is no part of it."""
-    return load_tokenizer(run.base_path, revision=run.config["model"]["revision"], chat=run.chat is not False)

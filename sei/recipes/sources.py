@@ -82,7 +82,7 @@ class FromModel(_Sampled):
         return Path(self.path).name
 
     def engine(self, lab: Lab, adapter: Adapter | None) -> Engine:
-        chat = lab.prompt_style != "plain"  # the target's own system message is not for another model
+        chat = lab.config.prompt_style != "plain"  # the target's own system message is not for another model
         return lab.model(
             Weights(self.path, self.path, self.revision, lab.generation_dtype(self.dtype), self.quantization, chat)
         )

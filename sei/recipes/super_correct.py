@@ -295,7 +295,7 @@ class SuperCorrect(Recipe):
 
     def thoughts(self, lab: Lab) -> Thoughts:
         """The target's prompts and responses for templates and checks."""
-        return Thoughts("plain" if lab.prompt_style == "plain" else "alpaca", self.templates.style)
+        return Thoughts("plain" if lab.config.prompt_style == "plain" else "alpaca", self.templates.style)
 
     def sampling(self, lab: Lab) -> Sampling:
         """Templates and checks are decoded greedily, with room for them."""

@@ -73,6 +73,11 @@ def load_tokenizer(model: str | Path, *, revision: str | None = None, chat: Chat
     return tokenizer
 
 
+def chat_of(style: str, system: str | None) -> Chat:
+    """How prompts of this style go into the chat template: plain ones stay bare, others with the system message, if any."""
+    return False if style == "plain" else system or True
+
+
 def _set_system(tokenizer: PreTrainedTokenizerBase, model: str | Path, text: str) -> None:
     """Have the chat template begin every conversation with this system message, whatever it wrote by itself."""
     before = "{%- set messages = [{'role': 'system', 'content': " + json.dumps(text) + "}] + messages -%}"

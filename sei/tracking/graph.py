@@ -101,7 +101,7 @@ def read_graph(path: Path) -> Graph:
             node = nodes.setdefault(record["id"], Node(record["id"], _kind(record["id"]), record))
             node.record = record
             node.stages += [name] if name not in node.stages else []
-            node.sources = list(dict.fromkeys([*node.sources, *_sources(record)]))
+            node.sources = list(dict.fromkeys([*node.sources, *sources(record)]))
         aliases |= _add_items(run, nodes)
     made: dict[str, list[str]] = {}
     for node in nodes.values():
@@ -131,7 +131,8 @@ def _kind(identity: str) -> str:
     return _KINDS.get(name, name)
 
 
-def _sources(record: Mapping[str, Any]) -> list[str]:
+def sources(record: Mapping[str, Any]) -> list[str]:
+    """The ids by which a record says what it was made from."""
     found: list[str] = []
     for name in _SOURCES:
         value = record.get(name) or []
