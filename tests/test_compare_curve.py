@@ -106,7 +106,17 @@ def test_a_key_that_makes_no_curve(sweep: Path, key: str, said: str) -> None:
 
 
 def test_the_command_writes_table_and_figure(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(sweep), "--curve", "data.train", "--output", str(tmp_path / "curve.md"), "--output", str(tmp_path / "c.svg")])
+    main(
+        [
+            str(sweep),
+            "--curve",
+            "data.train",
+            "--output",
+            str(tmp_path / "curve.md"),
+            "--output",
+            str(tmp_path / "c.svg"),
+        ]
+    )
     printed = capsys.readouterr()
     assert printed.out == (sweep / "curve.csv").read_text()
     assert printed.out.startswith("eval_set,recipe,place,seeds,after")
