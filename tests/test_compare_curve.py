@@ -124,3 +124,15 @@ def test_the_command_writes_table_and_figure(sweep: Path, tmp_path: Path, capsys
     assert (sweep / "curve.png").stat().st_size > 10_000
     assert (tmp_path / "c.svg").read_text().startswith("<?xml")
     assert "wrote " in printed.err
+
+
+def test_seeds_that_disagree_make_the_interval_wide(tmp_path: Path) -> None:
+    for train in (100, 1000):
+        for seed, sei in ((0, 36), (1, 4)):
+            make_run(tmp_path, "cot", seed, train, 20)
+            make_run(tmp_path, "sei", seed, train, sei)
+    point = next(one for one in curves(find_runs([tmp_path]), "data.train").points if one.recipe == "sei")
+    assert point.difference == 0
+    assert point.difference_low is not None
+    assert point.difference_high is not None
+    assert point.difference_low < -0.35 < 0.35 < point.difference_high, "as if one seed had been drawn twice"
