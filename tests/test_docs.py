@@ -22,6 +22,7 @@ STANDS_FOR = {
     "FOLDER": "docs",
     "URL": "http://127.0.0.1:1/v1",
     "NAME": "some",
+    "$seed": "0",
     "...": "1",
 }
 
