@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sei.compose import CONF, _cache_folder, keys_to_leave_out, prepare, recipe_class, register, without
 from sei.config import CHOSEN, FIXED, Config, build
