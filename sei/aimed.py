@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from sei.errors import UserError
@@ -32,12 +31,11 @@ from sei.stages.cluster import cluster
 from sei.stages.finetune import finetune
 from sei.stages.mine import mine
 from sei.stages.synthesize import synthesize
-from sei.statistics import CONFIDENCE, Interval, wilson_interval
+from sei.statistics import Interval, nested_bootstrap, wilson_interval
 from sei.terminal import Terminal
 from sei.tracking.display import print_table
 from sei.tracking.page.folder import RunFolder
 
-DRAWS = 10_000
 AIMS = ("odd", "even")
 
 
@@ -127,11 +125,7 @@ def items_of(seed: int, odd: RunFolder, even: RunFolder) -> list[Item]:
 
 
 def effect(items: Sequence[Item]) -> Effect:
-    """What aiming does to the share of mistakes that are fixed.
-
-    A bootstrap draw takes seeds, and within each seed items, with replacement. p is twice the smaller share of draws on
-    one side of zero, counting the observed one.
-    """
+    """What aiming does to the share of mistakes that are fixed."""
     by_seed: dict[int, list[Item]] = {}
     for item in items:
         by_seed.setdefault(item.seed, []).append(item)
@@ -139,25 +133,12 @@ def effect(items: Sequence[Item]) -> Effect:
         raise UserError(
             "No test mistake has an error type: run with eval.diagnose=true, so that test mistakes are diagnosed"
         )
-    differences = [
-        np.array([one.fixed_aimed - one.fixed_other for one in own], dtype=float) for own in by_seed.values()
-    ]
-    generator = np.random.default_rng(0)
-    seeds = generator.multinomial(len(by_seed), np.full(len(by_seed), 1 / len(by_seed)), size=DRAWS)  # [draws, seeds]
-    sums, counts = np.zeros(DRAWS), np.zeros(DRAWS)
-    for number, values in enumerate(differences):
-        drawn = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), size=DRAWS) @ values
-        sums += seeds[:, number] * drawn
-        counts += seeds[:, number] * len(values)
-    means = sums / counts
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    below = (np.count_nonzero(means <= 1e-12) + 1) / (DRAWS + 1)
-    above = (np.count_nonzero(means >= -1e-12) + 1) / (DRAWS + 1)
-    aimed = sum(item.fixed_aimed for item in items) / len(items)
-    other = sum(item.fixed_other for item in items) / len(items)
-    return Effect(
-        len(items), len(by_seed), aimed, other, aimed - other, float(low), float(high), min(1.0, 2 * min(below, above))
+    pairs = [([one.fixed_other for one in own], [one.fixed_aimed for one in own]) for own in by_seed.values()]
+    found = nested_bootstrap(pairs)
+    aimed, other = (
+        sum(values) / len(items) for values in zip(*((one.fixed_aimed, one.fixed_other) for one in items), strict=True)
     )
+    return Effect(len(items), len(by_seed), aimed, other, found.difference, found.low, found.high, found.p)
 
 
 def forgetting(runs: Sequence[RunFolder]) -> list[Forgetting]:

@@ -9,6 +9,7 @@ import pytest
 
 from sei.compare import main
 from sei.comparison.curve import curves, sheets
+from sei.comparison.rows import compare
 from sei.comparison.runs import find_runs
 from sei.errors import UserError
 from sei.records import Outcome, Verdict
@@ -136,3 +137,17 @@ def test_seeds_that_disagree_make_the_interval_wide(tmp_path: Path) -> None:
     assert point.difference_low is not None
     assert point.difference_high is not None
     assert point.difference_low < -0.35 < 0.35 < point.difference_high, "as if one seed had been drawn twice"
+
+
+def test_a_comparison_without_a_key_compares_within_seeds_that_have_items_of_their_own(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        make_run(tmp_path, "cot", seed, 100, 10 + seed)
+        make_run(tmp_path, "sei", seed, 100, 30 + seed)
+    found = compare(find_runs([tmp_path]))
+    (accuracy, _), (paired,) = found.of_kind("accuracy"), found.of_kind("paired")
+    assert (accuracy.eval_set, accuracy.seeds, accuracy.items) == ("test", "0 1", 40), "one set, not one for each seed"
+    assert paired.difference == pytest.approx(20 / 40)
+    assert paired.remark == "bootstrap over seeds and the items of each"
+    make_run(tmp_path, "lema", 1, 100, 5, first=3)  # one seed with two choices of items: compared apart
+    names = {row.eval_set for row in compare(find_runs([tmp_path])).of_kind("accuracy")}
+    assert len(names) == 3

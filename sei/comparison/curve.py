@@ -26,9 +26,8 @@ from sei.comparison.rows import accuracy, mean
 from sei.comparison.runs import Run, Scores
 from sei.comparison.tables import Sheet
 from sei.errors import UserError
-from sei.statistics import CONFIDENCE, holm, mean_interval, shares_interval
+from sei.statistics import CONFIDENCE, holm, mean_interval, nested_means, percentiles, shares_interval
 
-DRAWS = 10_000
 _Lines = dict[str, dict[float, dict[int, Run]]]  # label -> place -> seed -> run
 
 
@@ -140,17 +139,8 @@ def _point(
     if drawn is None:
         return point
     observed, draws = drawn
-    draws = draws[~np.isnan(draws)]
-    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    below = (np.count_nonzero(draws <= 1e-12) + 1) / (len(draws) + 1)
-    above = (np.count_nonzero(draws >= -1e-12) + 1) / (len(draws) + 1)
-    return dataclasses.replace(
-        point,
-        difference=observed,
-        difference_low=float(low),
-        difference_high=float(high),
-        p=min(1.0, 2 * min(below, above)),
-    )
+    low, high, p = percentiles(draws[~np.isnan(draws)])
+    return dataclasses.replace(point, difference=observed, difference_low=low, difference_high=high, p=p)
 
 
 def _draws(
@@ -176,48 +166,25 @@ def _draws(
                     f"--curve: two runs of one seed answered different items of {name}, so they cannot be compared. Run both "
                     "with the same data and eval.limit"
                 )
-    seeds = sorted({seed for own in pairs.values() for seed in own})
-    generator = np.random.default_rng(0)
-    weights = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=DRAWS)  # [draws, seeds]
-    resampled = {place: np.zeros(DRAWS) for place in pairs}
-    total = {place: np.zeros(DRAWS) for place in pairs}
-    observed: dict[float, list[float]] = {place: [] for place in pairs}
-    for number, seed in enumerate(seeds):
-        differences = {
-            place: _differences(*own[seed]) for place, own in sorted(pairs.items()) if seed in own
-        }  # [items], in one order
-        means = _resampled_means(list(differences.values()), generator)
-        for (place, values), drawn in zip(differences.items(), means, strict=True):
-            observed[place].append(float(values.mean()))
-            resampled[place] += weights[:, number] * drawn
-            total[place] += weights[:, number]
-    with np.errstate(invalid="ignore"):  # a draw without a seed that this place has says nothing of it: nan
-        return {place: (mean(observed[place]), resampled[place] / total[place]) for place in sorted(pairs)}
+    places = sorted(pairs)
+    groups = []
+    for seed in sorted({seed for own in pairs.values() for seed in own}):
+        changes = {place: _differences(*pairs[place][seed]) for place in places if seed in pairs[place]}
+        if len({len(values) for values in changes.values()}) > 1:
+            raise UserError(
+                f"--curve: the runs of seed {seed} answered different numbers of items of {name}, so they cannot be drawn "
+                "together. Run all with the same eval.limit"
+            )
+        none = np.full(len(next(iter(changes.values()))), np.nan)
+        groups.append(np.stack([changes.get(place, none) for place in places], axis=1))  # [items, places]
+    means = nested_means(groups)
+    observed = np.nanmean(np.concatenate(groups), axis=0)
+    return {place: (float(observed[number]), means[:, number]) for number, place in enumerate(places)}
 
 
 def _differences(first: Scores, second: Scores) -> npt.NDArray[np.float64]:
     items = sorted(first)
     return np.array([second[item] - first[item] for item in items])
-
-
-def _resampled_means(
-    differences: Sequence[npt.NDArray[np.float64]], generator: np.random.Generator
-) -> list[npt.NDArray[np.float64]]:
-    """The means of DRAWS samples of the items with replacement; arrays of one length share their samples."""
-    drawn: dict[int, list[int]] = {}
-    for number, values in enumerate(differences):
-        drawn.setdefault(len(values), []).append(number)
-    means: dict[int, npt.NDArray[np.float64]] = {}
-    for items, numbers in drawn.items():
-        block = max(1, 4_000_000 // items)  # 32 MB of weights at a time
-        stacked = np.stack([differences[number] for number in numbers], axis=1)  # [items, places]
-        parts = []
-        for start in range(0, DRAWS, block):
-            count = min(block, DRAWS - start)
-            parts.append(generator.multinomial(items, np.full(items, 1 / items), size=count) @ stacked / items)
-        found = np.concatenate(parts)
-        means |= {number: found[:, column] for column, number in enumerate(numbers)}
-    return [means[number] for number in range(len(differences))]
 
 
 def _crossing(name: str, label: str, draws: dict[float, tuple[float, npt.NDArray[np.float64]]]) -> Crossing:
