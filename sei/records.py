@@ -224,7 +224,7 @@ class Pair(Record):
     prompt: str
     chosen: str
     rejected: str
-    kind: str  # thought | step (which does not end the response) | instance
+    kind: str  # thought | step (which does not end the response) | check | instance
     parents: tuple[str, ...]  # ids of the records it was made from
     prefix: str = ""  # the beginning of the response, the same on both sides and not compared
 

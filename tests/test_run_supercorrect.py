@@ -48,13 +48,20 @@ ABLATIONS = (
     "hsft_only",
     "instance_dpo",
     "step_dpo",
+    "check_dpo",
     "reflexion",
     "templates_cot",
     "templates_hierarchical",
     "templates_hierarchical_generalized",
     "templates_not_xml",
 )
-PAIRS = {"none": "thought", "no_inspector": "thought", "instance_dpo": "instance", "step_dpo": "step"}
+PAIRS = {
+    "none": "thought",
+    "no_inspector": "thought",
+    "instance_dpo": "instance",
+    "step_dpo": "step",
+    "check_dpo": "check",
+}
 PARTS = {  # template style -> whether its templates hold keys and a generalized part, and how their first step begins
     "none": (True, True, "<Step1>"),
     "templates_cot": (False, False, ""),
@@ -99,22 +106,25 @@ def test_every_ablation_of_supercorrect_runs_and_does_what_it_says(base: Path, a
     assert bool(results["second_pass"]) is (ablation == "reflexion")
 
 
-@pytest.mark.parametrize("ablation", ["none", "instance_dpo", "step_dpo", "chosen_only"])
+@pytest.mark.parametrize("ablation", ["none", "instance_dpo", "step_dpo", "check_dpo", "chosen_only"])
 def test_a_pair_leads_back_to_mistake_and_traces(base: Path, ablation: str) -> None:
     small(base, *FEW, "eval.diagnose=false", f"ablation={ablation}", folder=ablation)
     folder = base / ablation
     mistakes = {row["id"]: row for row in rows(folder, "mistakes")}
     teacher = {row["id"]: row for row in rows(folder, "traces.inspected")}
-    student = {row["id"]: row for row in rows(folder, "student_thoughts")} | {
-        row["id"]: row for row in rows(folder, "student_traces")
-    }
+    student = {row["id"]: row for row in rows(folder, "student_traces")}
+    assert (stage_folder(folder, "student_thoughts") is None) is (ablation == "check_dpo"), (
+        "its own checks are compared"
+    )
+    if ablation != "check_dpo":
+        student |= {row["id"]: row for row in rows(folder, "student_thoughts")}
     pairs = {row["id"]: row for row in rows(folder, "pairs")}
     for row in pairs.values():
         mistake, of_teacher, *of_student = row["parents"]
         assert mistakes[mistake]["question"] in row["prompt"]
         assert teacher[of_teacher]["mistake_id"] == mistake
         assert teacher[of_teacher]["author"] == "teacher"
-        assert len(of_student) == (row["kind"] == "thought")
+        assert len(of_student) == (row["kind"] in ("thought", "check"))
         assert all(student[one]["mistake_id"] == mistake for one in of_student)
         assert all(student[one]["author"] == "student" for one in of_student)
         assert row["chosen"] != row["rejected"]

@@ -72,7 +72,8 @@ class Templates:
 class PreferencePhase(PreferenceHyperparameters):
     """The second phase: direct preference optimization, and the baselines in its place."""
 
-    kind: Literal["thought", "step", "instance", "sft", "none"] = "thought"  # sft: on the chosen thoughts alone
+    # check: ours, the whole check of the whole solution; sft: training on the chosen thoughts alone
+    kind: Literal["thought", "step", "check", "instance", "sft", "none"] = "thought"
     max_pairs: Count | None = None  # drawn by seed
 
     def training(self) -> PreferenceHyperparameters:
@@ -181,7 +182,8 @@ class SuperCorrect(Recipe):
         phase = self.preference
         teacher = self.teacher_traces(lab, mistakes)
         own = self.student_traces(lab, mistakes, student)
-        own = self.student_thoughts(lab, mistakes, teacher, own, student)
+        if phase.kind != "check":
+            own = self.student_thoughts(lab, mistakes, teacher, own, student)
         rows = self.pairs(lab, mistakes, teacher, own)
         if not rows:
             lab.note("No pair to train on: the student is the result.")

@@ -1,10 +1,11 @@
 """Pair: what is right beside what the student wrote, for preference training.
 
-Place in the flow: mistakes, teacher traces, student traces -> **pairs** -> `stages` of preference training. Three kinds, which
-compare ever larger pieces of text (SuperCorrect, arXiv 2410.09008, section 4.2, and its baselines):
+Place in the flow: mistakes, teacher traces, student traces -> **pairs** -> `stages` of preference training. Four kinds, which
+compare ever larger pieces of text (SuperCorrect, arXiv 2410.09008, section 4.2, and its baselines; `check` is ours):
 
     thought    cause and correction of the first wrong step, after the problem and the right steps: the paper's cross-model DPO
     step       the corrected step, without cause, in place of the wrong one, after the same (step-DPO)
+    check      the whole check with the step's name, after the problem and the whole wrong solution, which `thought` never shows
     instance   the whole corrected solution against the whole wrong one (plain DPO)
 
 Example::
@@ -25,13 +26,13 @@ from sei.stages.trace import reaches_gold
 from sei.target.thoughts import Thoughts
 from sei.templates import Malformed, Step, one_line, write, write_step
 
-Kind = Literal["thought", "step", "instance"]
+Kind = Literal["thought", "step", "check", "instance"]
 LeftOut = Literal[
     "no_teacher_trace",
     "no_step_to_point_at",  # the teacher names none, or one that the solution does not have
-    "no_student_trace",  # thought: the student's check could not be read
+    "no_student_trace",  # thought, check: the student's check could not be read
     "student_finds_none",  # thought: the student calls every step right, so there is no thought of it to compare
-    "student_right",  # thought: the student's correction reaches the gold answer
+    "student_right",  # thought, check: the student's correction reaches the gold answer
     "another_step",  # thought: the student speaks of another step, so the two thoughts answer different questions
     "agree",  # both say the same
     "malformed_solution",  # instance: the student's output is no template to put the corrected steps into
@@ -48,7 +49,7 @@ def pairs(
     *,
     style: Style,
 ) -> Output[Pair]:
-    """One pair a mistake; those left out are rejected as one of `LeftOut`. Only kind `thought` reads the student's traces."""
+    """One pair a mistake; those left out are rejected as one of `LeftOut`. `thought` and `check` read the student's traces."""
     by_teacher = {trace.mistake_id: trace for trace in teacher_traces}
     by_student = {trace.mistake_id: trace for trace in student_traces}
     right = reaches_gold(student_traces, mistakes, style)
@@ -65,6 +66,9 @@ def pairs(
         elif kind == "thought":
             reached = student is not None and right[student.id]
             made = _thought(mistake, steps, teacher, student, thoughts, reached=reached)
+        elif kind == "check":
+            reached = student is not None and right[student.id]
+            made = _check(mistake, steps, teacher, student, thoughts, reached=reached)
         elif kind == "step":
             made = _step(mistake, steps, teacher, thoughts)
         else:
@@ -93,6 +97,20 @@ def _thought(
     prompt = thoughts.check(mistake.question, steps[: teacher.step - 1])
     parents = (mistake.id, teacher.id, student.id)
     return _pair(prompt, chosen, rejected, "thought", parents, thoughts.named(teacher.step))
+
+
+def _check(
+    mistake: Mistake, steps: list[str], teacher: Trace, student: Trace | None, thoughts: Thoughts, *, reached: bool
+) -> Pair | LeftOut:
+    if student is None:
+        return "no_student_trace"
+    if reached:
+        return "student_right"
+    chosen, rejected = thoughts.check_response(teacher), thoughts.check_response(student)
+    if chosen == rejected:
+        return "agree"
+    prompt = thoughts.check(mistake.question, steps)
+    return _pair(prompt, chosen, rejected, "check", (mistake.id, teacher.id, student.id))
 
 
 def _step(mistake: Mistake, steps: list[str], teacher: Trace, thoughts: Thoughts) -> Pair | LeftOut:

@@ -310,6 +310,19 @@ def test_a_thought_pair_follows_the_right_steps() -> None:
     assert WRONG_STEP not in pair.prompt
 
 
+def test_a_check_pair_shows_the_whole_solution_and_trains_the_step_s_name_too() -> None:
+    missed = make_trace("mistake-1", "student", 0, "", "", "")
+    for student, rejected in (
+        (student_trace(step=1), THOUGHTS.check_response(student_trace(step=1))),
+        (missed, ALL_RIGHT),
+    ):
+        (pair,) = pairs([mistake()], [teacher_trace()], [student], THOUGHTS, "check", style="gsm8k").records
+        assert (pair.prompt, pair.prefix) == (THOUGHTS.check(QUESTION, [RIGHT_STEP, WRONG_STEP]), "")
+        assert (pair.chosen, pair.rejected) == (THOUGHTS.check_response(teacher_trace()), rejected)
+        assert pair.chosen.startswith("Step 2.\n")
+        assert pair.parents == ("mistake-1", teacher_trace().id, student.id)
+
+
 def test_a_step_pair_puts_the_corrected_step_in_place_of_the_wrong_one() -> None:
     (pair,) = pairs([mistake()], [teacher_trace()], [], THOUGHTS, "step", style="gsm8k").records
     assert (pair.prompt, pair.prefix) == (THOUGHTS.solve(QUESTION), f"<Step1>{RIGHT_STEP}</Step1>\n")
@@ -335,6 +348,8 @@ def test_an_instance_pair_holds_whole_solutions() -> None:
         ("thought", teacher_trace(), student_trace(step=1), "another_step"),
         ("thought", teacher_trace(), student_trace(correction=FIXED_STEP), "agree"),
         ("thought", teacher_trace(), student_trace(), ""),
+        ("check", teacher_trace(), None, "no_student_trace"),
+        ("check", teacher_trace(), student_trace(answer="10"), "student_right"),
         ("step", teacher_trace(correction=WRONG_STEP), None, "agree"),
         ("step", teacher_trace(), None, ""),
     ],
