@@ -65,7 +65,7 @@ def run(
         with rehearsed(config, display.note) as config:
             plan(config, display, origin or Origin(), nearby)
         return None
-    with _ends_in_order(), contextlib.ExitStack() as rehearsal:
+    with ends_in_order(), contextlib.ExitStack() as rehearsal:
         try:
             config = rehearsal.enter_context(rehearsed(config, display.note))
             check_machine(config, nearby)
@@ -134,7 +134,7 @@ def _overwrite(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _ends_in_order() -> Iterator[None]:
+def ends_in_order() -> Iterator[None]:
     """Meanwhile the signals by which schedulers and closed terminals end a process raise `Ended`, unless someone handles them."""
 
     def end(number: int, _: FrameType | None) -> None:

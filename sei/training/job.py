@@ -11,11 +11,9 @@ trainings out of one folder. Example::
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -29,6 +27,7 @@ from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sei.errors import UserError
+from sei.processes import end_with_parent, same_code
 from sei.records import Example, Pair, Rejected
 from sei.training.rows import RowLogger
 from sei.training.run import Loop, processes, train_dpo, train_sft
@@ -146,8 +145,7 @@ def _environment(loop: Loop) -> dict[str, str]:
 
     On one machine without what makes a process one of several that something else has started: it starts its own.
     """
-    here = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here))}
+    environment = same_code()
     if loop.num_nodes > 1:
         return environment
     ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -202,7 +200,7 @@ def main(folder: Path, parent: int) -> None:
     """Carry out the order in `folder`; runs in every process of the training. `parent` is the process that asked for it."""
     import torch.distributed
 
-    _end_with_parent()
+    end_with_parent()
     lock = FileLock(folder / "job.lock")
     if "LOCAL_RANK" not in os.environ:  # set for the processes that Lightning adds to the first one
         if os.getppid() != parent:
@@ -217,13 +215,6 @@ def main(folder: Path, parent: int) -> None:
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         result["rejected"] = [item.to_json() for item in result["rejected"]]
         write_json(folder / "result.json", result)
-
-
-def _end_with_parent() -> None:
-    """Have the kernel kill this process when its parent is killed. On other systems than Linux only the lock helps."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-        ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL), 0, 0, 0)
 
 
 def leave() -> None:

@@ -200,7 +200,7 @@ def test_a_killed_training_leaves_no_process_and_the_same_command_ends_with_the_
 
 def order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a stage had started this process as its job."""
-    monkeypatch.setattr(job, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(job, "end_with_parent", lambda: None)
     monkeypatch.setattr(job, "_LOCK_WAIT", 0.1)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     folder.mkdir()
@@ -232,7 +232,7 @@ def test_order_and_result_come_through_files(tmp_path: Path, monkeypatch: pytest
     class Process:
         def __init__(self, command: list[str], **_: Any) -> None:
             assert command[1:3] == ["-m", "sei.training.job"]
-            monkeypatch.setattr(job, "_end_with_parent", lambda: None)
+            monkeypatch.setattr(job, "end_with_parent", lambda: None)
             # One device, so that the training needs no second process.
             path = Path(command[3]) / "order.json"
             written = json.loads(path.read_text())
