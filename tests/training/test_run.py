@@ -21,7 +21,8 @@ from sei.target.machine import device_count
 from sei.training.model import loader
 from sei.training.module import StepLoader
 from sei.training.packing import Encoded, micro_batches
-from sei.training.run import Loop, newest_checkpoint, train_sft
+from sei.training.checkpoints import newest_checkpoint
+from sei.training.run import Loop, train_sft
 from sei.training.settings import Hyperparameters
 from tests.target.small import save_small
 
