@@ -1,13 +1,21 @@
-"""The launchers of `sei.launch`, where Hydra looks for them: it makes plugins of this namespace alone.
+"""The launchers and the sweeper of `sei.launch`, where Hydra looks for them: it makes plugins of this namespace alone.
 
-Place in the flow: conf/hydra/launcher/*.yaml name these classes. Python adds this folder to what other installed plugins call by
-the same name, since it has no `__init__.py`.
+Place in the flow: the YAMLs of conf/hydra/launcher and conf/hydra/sweeper name these classes. Python adds this folder to what
+other installed plugins call by the same name, since it has no `__init__.py`.
 """
 
 from __future__ import annotations
 
-from sei.launch import local
+from sei.launch import local, ray, search
 
 
 class LocalLauncher(local.LocalLauncher):
     """`hydra/launcher=local`."""
+
+
+class RayLauncher(ray.RayLauncher):
+    """`hydra/launcher=ray`."""
+
+
+class OptunaSweeper(search.OptunaSweeper):
+    """`hydra/sweeper=optuna`, which `hparams_search=optuna` chooses."""

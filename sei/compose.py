@@ -50,7 +50,7 @@ from sei.target.machine import found_memory
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
-OVERLAYS = ("experiment", "ablation", "scale", "world")  # groups that change others
+OVERLAYS = ("experiment", "hparams_search", "ablation", "scale", "world")  # groups that change others
 _BUDGET = re.compile(r"(recipe\.\w+)\.(tokens|steps)")
 OPTIONAL = ("teacher", "clustering", "embedder")  # groups that not every recipe works with
 FOLLOWING = ("world",)  # of these: those that follow from other choices

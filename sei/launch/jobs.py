@@ -14,6 +14,7 @@ whose process was lost counts as failed, in its `status.json` too, and the other
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -30,6 +31,7 @@ from typing import Any, NamedTuple
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.hydra import Hydra
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
@@ -100,6 +102,7 @@ def carry_out(job: Job) -> Ending:
     os.chdir(job.cwd)
     sys.argv = [job.script, *job.arguments]
     task = getattr(_module(job.script), job.function)
+    Plugins.instance()  # Hydra finds its own plugins, and others, as this is first asked for
     hydra = Hydra.create_main_hydra2(job.name, search_path(job.sources))
     overrides = [*job.hydra_overrides, *job.overrides]
     config = hydra.config_loader.load_configuration(job.config_name, overrides, RunMode.RUN)
@@ -134,6 +137,22 @@ def _module(script: str) -> Any:
     return module
 
 
+@contextlib.contextmanager
+def said_by_hydra() -> Iterator[None]:
+    """Meanwhile a UserError is one of those that Hydra, which called, prints without a traceback."""
+    try:
+        yield
+    except UserError as error:
+        raise CompactHydraException(f"error: {error}") from None
+
+
+def check_whole(where: str, least: int, **values: Any) -> None:
+    """Raises UserError where one of these is neither null nor a whole number from `least` on."""
+    for name, value in values.items():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise UserError(f"{where}.{name}={value}: give a whole number from {least} on")
+
+
 class JobLauncher(Launcher):
     """A launcher whose jobs are carried out elsewhere: in other processes, on other machines."""
 
@@ -153,14 +172,12 @@ class JobLauncher(Launcher):
         since = time.time()
         endings: dict[int, Ending] = {}
         try:
-            with ends_in_order():
+            with ends_in_order(), said_by_hydra():
                 for job, ending in self.endings(jobs):
                     if ending.error is not None:
                         _record(job, ending.error, composed[job.number - initial_job_idx], since)
                     narrator().tell_job(job.number, ending.value, ending.error)
                     endings[job.number] = ending
-        except UserError as error:
-            raise CompactHydraException(f"error: {error}") from None
         except KeyboardInterrupt as stop:
             print(str(stop) or "Interrupted. Run the same command to resume.", file=sys.stderr)
             sys.exit(128 + (stop.number if isinstance(stop, Ended) else 2))
@@ -207,7 +224,11 @@ class JobLauncher(Launcher):
             name=hydra.job.name,
             config_name=hydra.job.config_name,
             hydra_overrides=list(hydra.overrides.hydra),
-            sources=[Source(one.provider, one.schema, one.path) for one in hydra.runtime.config_sources],
+            sources=[
+                Source(one.provider, one.schema, one.path)
+                for one in hydra.runtime.config_sources
+                if not one.provider.startswith("hydra.searchpath")  # Hydra adds these itself
+            ],
         )
 
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from sei.errors import UserError
-from sei.launch.jobs import Ending, Job, JobLauncher
+from sei.launch.jobs import Ending, Job, JobLauncher, check_whole
 from sei.launch.process import POLL, JobProcess, end_all
 from sei.processes import usable_cores
 from sei.target.machine import found_memory
@@ -52,9 +51,8 @@ def shares(
 
     Raises UserError where the machine has not as many GPUs.
     """
-    for name, value, least in (("at_once", at_once, 1), ("gpus", gpus, 0), ("threads", threads, 1)):
-        if value is not None and (not _is_whole(value) or value < least):
-            raise UserError(f"hydra.launcher.{name}={value}: give a whole number from {least} on, or null")
+    check_whole("hydra.launcher", 1, at_once=at_once, threads=threads)
+    check_whole("hydra.launcher", 0, gpus=gpus)
     gpus = min(1, len(devices)) if gpus is None else gpus
     if gpus * (at_once or 1) > len(devices):
         raise UserError(
@@ -73,10 +71,6 @@ def shares(
             share["CUDA_VISIBLE_DEVICES"] = ",".join(devices[number * gpus : (number + 1) * gpus])
         found.append(share)
     return found
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def visible_gpus() -> list[str]:

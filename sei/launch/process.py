@@ -41,7 +41,7 @@ class JobProcess:
                 Path(job.folder).mkdir(parents=True, exist_ok=True)
                 log = files.enter_context((Path(job.folder) / log_file.NAME).open("ab"))
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sei.launch", str(os.getpid())],
+                [sys.executable, "-P", "-m", "sei.launch", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
