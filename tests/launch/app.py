@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from sei.processes import same_code
@@ -52,6 +53,7 @@ def slow(config, folder):
     return 0.5 + config.seed
 
 WAYS = {"wait": wait, "fail": fail, "bug": bug, "slow": slow, "done": lambda config, folder: 0.25}
+WAYS |= {"score": lambda config, folder: 1 - (config.x - 0.3) ** 2, "nothing": lambda config, folder: None}
 
 if __name__ == "__main__":
     try:
@@ -69,6 +71,7 @@ defaults:
   - override hydra/hydra_logging: none
 do: done
 seed: 0
+x: 0.0
 dry_run: false
 hydra:
   searchpath: ["file://{ROOT}/conf"]
@@ -104,7 +107,7 @@ def pid_of(job: Path) -> int:
     return int((job / "pid").read_text())
 
 
-def until(holds, seconds: float = 60.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until something holds; fail if it does not come to that."""
     deadline = time.monotonic() + seconds
     while not holds():

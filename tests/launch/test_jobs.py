@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_automatic_config_search_path
-from hydra.core.global_hydra import GlobalHydra
 
 from sei.launch.jobs import Ending, Job, Source
 from tests.launch.app import alive, cells, pid_of, start, until
@@ -51,7 +48,7 @@ def test_however_jobs_end_the_others_go_on_and_the_table_tells(tmp_path: Path) -
     assert not alive(int((tmp_path / "sweep/wait-0/child").read_text())), "what the killed job had started"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_job_outlives_its_sweep(tmp_path: Path, number: signal.Signals) -> None:
     sweep = start(tmp_path, "do=wait", "seed=0,1,2", "hydra.launcher.at_once=2")
     folders = [tmp_path / "sweep" / f"wait-{seed}" for seed in (0, 1)]
@@ -73,25 +70,6 @@ def test_a_dry_run_prints_the_plan_of_each_job_in_turn(tmp_path: Path) -> None:
     output, _ = start(tmp_path, "do=done,bug", "dry_run=true").communicate(timeout=60)
     plans = [line for line in output.splitlines() if line]
     assert plans == ["job 1/2: do=done", "plan: done", "job 2/2: do=bug", "plan: bug"]
-
-
-@pytest.fixture
-def hydra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Hydra, Any]]:
-    """The program, as Hydra runs it in this process."""
-    import importlib.util
-
-    from tests.launch.app import write_app
-
-    script = write_app(tmp_path)
-    spec = importlib.util.spec_from_file_location("app", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.chdir(tmp_path)
-    path = create_automatic_config_search_path(str(script), None, "conf")
-    yield Hydra.create_main_hydra2("app", path), module.main.__wrapped__
-    GlobalHydra.instance().clear()
 
 
 def test_results_come_in_the_order_of_the_jobs_and_their_folders_are_the_same(
