@@ -1,10 +1,10 @@
 """Jobs of a sweep in the queue of a Slurm cluster: `hydra/launcher=slurm`.
 
-Place in the flow: Hydra makes one from conf/hydra/launcher/slurm*.yaml. All jobs of a sweep become one array, which submitit hands
-to `sbatch`; this process waits, tells how they end, and takes them out of the queue when it ends itself. On its node a job is a
-process of its own below a `_Task`, which Slurm tells when the job is preempted or its time is nearly up: the job then saves what it
-has, goes back into the queue and later goes on. Nodes have this code in the same place, and see the folders of the sweep and of
-the cache. Example::
+Place in the flow: Hydra makes one from conf/hydra/launcher/slurm*.yaml. All jobs of a sweep become one array, which submitit
+hands to `sbatch`; this process waits, tells how they end, and takes them out of the queue when it ends itself. On its node a job
+is a process of its own below a `_Task`, which Slurm tells when the job is preempted or its time is nearly up: the job then saves
+what it has, goes back into the queue and later goes on. Nodes have this code in the same place, and see the folders of the
+sweep and of the cache. Example::
 
     python train.py -m recipe=cot,sei seed=0,1,2 hydra/launcher=slurm hydra.launcher.partition=gpu
 """
@@ -24,17 +24,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn
-
 from sei.errors import UserError, missing_extra
-from sei.launch.jobs import Ending, Job, JobLauncher, check_whole, said_by_hydra
+from sei.launch.jobs import Ending, Job, JobLauncher, JobReturn, check_whole, said_by_hydra
 from sei.launch.process import GRACE, POLL, JobProcess
 from sei.processes import same_code
 from sei.terminal import Terminal
 
 FOLDER = ".slurm"  # in the sweep's: script, output and ending of each job
 _LOOK = 5.0  # seconds between two looks at the queue
-_LOST_AFTER = 30.0  # seconds out of the queue after which no ending will come any more; a shared folder shows new files late
+_LOST_AFTER = (
+    30.0  # seconds out of the queue after which no ending will come any more; a shared folder shows new files late
+)
 _RESERVE = 20.0  # seconds before its time is up in which a job that does not end is killed, so that it can go back into the queue
 _UNFINISHED = ("PENDING", "RUNNING", "REQUEUED", "COMPLETING", "CONFIGURING", "RESIZING", "SUSPENDED")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
@@ -249,7 +249,8 @@ class _Watch:
             return None
         output = self.folder / f"{number}_0_log.out"
         return Ending(
-            error=f"Slurm lost this job: {state}. What it had finished is kept: run the same command to resume. Its output: {output}"
+            error=f"Slurm lost this job: {state}. What it had finished is kept: run the same command to resume. "
+            f"Its output: {output}"
         )
 
 
@@ -267,8 +268,8 @@ def check_cluster() -> None:
         said = str(error)
     if said:
         raise UserError(
-            f"hydra/launcher=slurm: sacct does not answer ({said.splitlines()[0]}). Without it nobody would notice that a job was "
-            "lost, and the sweep would wait for ever. Ask for Slurm's accounting (slurmdbd), or run the jobs one by one inside "
+            f"hydra/launcher=slurm: sacct does not answer ({said.splitlines()[0]}). Without it nobody would notice that a job "
+            "was lost, and the sweep would wait for ever. Ask for Slurm's accounting (slurmdbd), or run the jobs one by one in "
             "an allocation: hydra/launcher=basic"
         )
 

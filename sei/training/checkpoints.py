@@ -1,8 +1,8 @@
 """Checkpoints of a training: when they are saved, and which of them a training goes on from.
 
-Place in the flow: `training.run` gives `Checkpoints` to Lightning, and resumes from `newest_checkpoint`. A scheduler tells a process
-some time before it ends it (SIGTERM, USR2); a training that is told so computes the optimizer step that it has begun, saves a
-checkpoint and ends, so that no step is lost. Ctrl-C ends it at once. Example::
+Place in the flow: `training.run` gives `Checkpoints` to Lightning, and resumes from `newest_checkpoint`. A scheduler tells a
+process some time before it ends it (SIGTERM, USR2); a training that is told so computes the optimizer step that it has begun,
+saves a checkpoint and ends, so that no step is lost. Ctrl-C ends it at once. Example::
 
     trainer = Trainer(callbacks=[Checkpoints(folder, every=100)])
     trainer.fit(module, ckpt_path=newest_checkpoint(folder))

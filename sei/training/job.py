@@ -1,10 +1,10 @@
 """Training on one device in this process, on several in separate processes: `python -m sei.training.job FOLDER PARENT`.
 
 Place in the flow: `stages.finetune` calls `train`. With several devices Lightning starts its script once for each of them.
-That script must be the training alone and not the whole run, or else every process would repeat the other stages. On several
-nodes Slurm starts it so (`training.nodes`). So the task is written to a folder, this module is started on that folder, and its result is read back. What the training prints
-and logs meanwhile is passed on as it comes. The processes end when the one that started them does, and a lock keeps two
-trainings out of one folder. Example::
+That script must be the training alone and not the whole run, or else every process would repeat the other stages. So the
+task is written to a folder, this module is started on that folder (on several nodes by Slurm: `training.nodes`), and its result
+is read back. What the training prints and logs meanwhile is passed on as it comes. The processes end when the one that
+started them does, and a lock keeps two trainings out of one folder. Example::
 
     result = train("sft", folder, model, examples, hyperparameters, Loop(devices=4), say=print)
 """

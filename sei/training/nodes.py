@@ -1,10 +1,10 @@
 """Training over several nodes of a Slurm job, with one task for each device.
 
-Place in the flow: where `trainer.nodes` is more than one, `training.job` starts its processes with `srun` inside the job that this
-process runs in (on one node it starts them itself). The first task lies on the job's first node, where the others find it.
+Place in the flow: where `trainer.nodes` is more than one, `training.job` starts its processes with `srun` inside the job that
+this process runs in (on one node it starts them itself). The first task lies on the job's first node, where the others find it.
 Example::
 
-    command, environment = over_nodes([sys.executable, "-m", "sei.training.job", folder], os.environ, Loop(num_nodes=2, devices=4))
+    command, environment = over_nodes([sys.executable, "-m", "module"], os.environ, Loop(num_nodes=2, devices=4))
     subprocess.Popen(command, env=environment)     # srun --nodes=2 --ntasks-per-node=4 ...
 """
 
@@ -30,9 +30,7 @@ _OF_JOB = ("SLURM_CONF", "SLURM_JOB_ID")
 _PORTS = range(20000, 30000)  # below those that systems give out by themselves
 
 
-def over_nodes(
-    command: Sequence[str], environment: Mapping[str, str], loop: Loop
-) -> tuple[list[str], dict[str, str]]:
+def over_nodes(command: Sequence[str], environment: Mapping[str, str], loop: Loop) -> tuple[list[str], dict[str, str]]:
     """What starts `command` once for each device of the job's nodes, and its environment. Raises UserError outside a job."""
     devices = device_count(loop.accelerator, loop.devices)
     cores = int(os.environ.get("SLURM_CPUS_ON_NODE", "1"))
@@ -58,7 +56,7 @@ def is_first_task() -> bool:
 
 
 def environment_of_task() -> SLURMEnvironment:
-    """For Lightning, which this way starts no processes, and leaves it to the launcher whether a job is put in the queue again."""
+    """For Lightning, which this way starts no processes, and leaves it to the launcher to put a job in the queue again."""
     return SLURMEnvironment(auto_requeue=False)
 
 

@@ -1,7 +1,7 @@
 """A real Slurm of two nodes on this machine, for tests: with accounting and preemption, without systemd or cgroups.
 
-Everything lies in one folder and listens on loopback, on ports that were free. Two nodes are two daemons, each with two processors.
-Partition `debug` is preempted by partition `high`. Example::
+Everything lies in one folder and listens on loopback, on ports that were free. Two nodes are two daemons, each with two
+processors. Partition `debug` is preempted by partition `high`. Example::
 
     with Slurm() as slurm:
         slurm.run("sbatch", "--wrap", "true")
