@@ -26,6 +26,7 @@ from sei.target.machine import GIB, Memory, free_disk
 from sei.target.precision import dtype_for, precision_for
 from sei.target.shape import NF4_BYTES, Shape, cached_snapshot, shape_of
 from sei.training.memory import Setting, trained_parameters, training_memory
+from sei.training.nodes import RANKS
 from sei.training.settings import Hyperparameters
 
 # What CUDA and the kernels take before the first tensor; what the libraries take of main memory (`benchmarks/memory.py`).
@@ -333,13 +334,20 @@ def device_complaints(config: Config, memory: Memory) -> Iterator[str]:
         yield "trainer.accelerator=gpu: there is no GPU here. With trainer=cpu the processor trains."
     elif on_gpu(config, memory) and wanted.isdecimal() and int(wanted) > there > 0:
         yield f"trainer.devices={wanted}: {memory}. Set trainer.devices={there}, or auto for all."
-    nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "0"))
-    if trainer.nodes > 1 and nodes != trainer.nodes:
-        here = f"this Slurm job has {nodes} nodes" if nodes else "this is no Slurm job"
-        yield (
-            f"trainer.nodes={trainer.nodes}: {here}. Submit the run with so many (hydra/launcher=slurm_two_nodes "
-            f"hydra.launcher.nodes={trainer.nodes}: docs/cluster.md), or set trainer.nodes={max(1, nodes)}."
+    nodes = int(os.environ.get("SLURM_STEP_NUM_NODES", "1")) if RANKS in os.environ else 1
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if trainer.nodes > 1 and (nodes, tasks) != (trainer.nodes, trainer.nodes * devices(config, memory)):
+        here = (
+            f"this Slurm job has {nodes} nodes and {tasks} tasks"
+            if nodes > 1
+            else "this is no Slurm job of several nodes"
         )
+        yield (
+            f"trainer.nodes={trainer.nodes} with {devices(config, memory)} devices each: {here}. Submit the run with so many "
+            f"(hydra/launcher=slurm_two_nodes hydra.launcher.nodes={trainer.nodes}: docs/cluster.md), or set trainer.nodes=1."
+        )
+    if RANKS in os.environ:
+        return  # the other tasks of this job serve this one
     for name, starter in (("SLURM_STEP_NUM_TASKS", "srun"), ("LOCAL_WORLD_SIZE", "torchrun")):
         copies = os.environ.get(name, "1")
         if copies.isdecimal() and int(copies) > 1:

@@ -218,19 +218,19 @@ def test_devices_that_are_not_there_and_copies_of_the_command_are_refused(monkey
     assert "--ntasks=1 --gpus=2" in said
 
 
-def test_several_nodes_train_in_a_slurm_job_of_so_many_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SLURM_JOB_NUM_NODES", "SLURM_STEP_NUM_TASKS"):
+def test_several_nodes_train_in_a_job_of_so_many_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SEI_RANKS", "SLURM_STEP_NUM_NODES", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
-    two = composed("trainer=ddp", "trainer.devices=1", "trainer.nodes=2")
+    two = composed("trainer=ddp", "trainer.devices=2", "trainer.nodes=2")
     [said] = fit.device_complaints(two, CPU)
-    assert said.startswith(
-        "trainer.nodes=2: this is no Slurm job. Submit the run with so many (hydra/launcher=slurm_two_nodes"
-    )
-    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "3")
+    assert said.startswith("trainer.nodes=2 with 2 devices each: this is no Slurm job of several nodes. Submit the run")
+    assert "hydra/launcher=slurm_two_nodes" in said
+    monkeypatch.setenv("SEI_RANKS", "/sweep/.slurm/7_ranks-0")
+    monkeypatch.setenv("SLURM_STEP_NUM_NODES", "2")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     [said] = fit.device_complaints(two, CPU)
-    assert "this Slurm job has 3 nodes" in said
-    assert said.endswith("or set trainer.nodes=3.")
-    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    assert "this Slurm job has 2 nodes and 2 tasks" in said
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     assert list(fit.device_complaints(two, CPU)) == []
 
 

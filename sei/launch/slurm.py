@@ -29,6 +29,7 @@ from sei.launch.jobs import Ending, Job, JobLauncher, JobReturn, check_whole, sa
 from sei.launch.process import GRACE, POLL, JobProcess
 from sei.processes import same_code
 from sei.terminal import Terminal
+from sei.training.nodes import RANKS, end, serve
 
 FOLDER = ".slurm"  # in the sweep's: script, output and ending of each job
 _LOOK = 5.0  # seconds between two looks at the queue
@@ -118,15 +119,16 @@ class SlurmLauncher(JobLauncher):
                 return 1
 
         executor = Anywhere(folder, max_num_timeout=self.most_time_outs)
-        cores = [f"--cpus-per-task={self.cpus_per_node}"]
+        tasks = self._tasks_per_node
+        cores = max(1, self.cpus_per_node // tasks)
         executor.update_parameters(
             job_name="sei",
             partition=self.partition,
             account=self.account,
             time=self.minutes,
             nodes=self.nodes,
-            ntasks_per_node=1,
-            cpus_per_task=self.cpus_per_node,
+            ntasks_per_node=tasks,
+            cpus_per_task=cores,
             gpus_per_node=self.gpus_per_node or None,
             mem=None if self.memory_gb is None else f"{self.memory_gb}GB",
             array_parallelism=self.at_once,
@@ -134,11 +136,15 @@ class SlurmLauncher(JobLauncher):
             stderr_to_stdout=True,
             wckey=None,
             setup=[f"export PYTHONPATH={shlex.quote(same_code()['PYTHONPATH'])}", *self.setup_lines],
-            # The run is one task. Training over several nodes starts its tasks itself (`training.nodes`).
-            srun_args=["--nodes=1", "--ntasks=1", *cores],
+            srun_args=[f"--cpus-per-task={cores}", "--kill-on-bad-exit=1"],
             additional_parameters={"requeue": True, **self.more},
         )
         return executor
+
+    @property
+    def _tasks_per_node(self) -> int:
+        """The run is one task. On several nodes each device has one, which train with it (`training.nodes`)."""
+        return 1 if self.nodes == 1 else max(1, self.gpus_per_node)
 
     def _check(self) -> None:
         where = "hydra.launcher"
@@ -167,13 +173,19 @@ class _Task:
         import submitit
 
         of_job = submitit.JobEnvironment()
+        ranks = Path(of_job.paths.folder) / f"{of_job.job_id}_ranks-{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+        ranks.mkdir(exist_ok=True)
+        if of_job.global_rank > 0:
+            serve(ranks)
+            return
+        environment = self.environment | ({RANKS: str(ranks)} if of_job.num_tasks > 1 else {})
         requeue = signal.getsignal(signal.SIGUSR2)  # submitit's: counts how often the time was up, and asks Slurm
         told: list[float] = []
         for one in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(one, lambda *_: told.append(time.monotonic()))
         # Slurm signals whatever a job has started. USR2 would end what does not expect it: only this process hears it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
-        process = JobProcess(Job.from_json(text), self.environment)
+        process = JobProcess(Job.from_json(text), environment)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         asked = False
         while (ending := process.ending()) is None:
@@ -194,6 +206,7 @@ class _Task:
                     error="its time was up more often than hydra.launcher.most_time_outs allows. What it had finished is kept: "
                     "run the same command to resume."
                 )
+        end(ranks)
         _write(_ending_file(of_job.paths.folder, of_job.job_id), ending.to_json())
         if ending.error is not None:
             sys.exit(1)  # so that Slurm's own records do not say that it completed

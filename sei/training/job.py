@@ -2,7 +2,7 @@
 
 Place in the flow: `stages.finetune` calls `train`. With several devices Lightning starts its script once for each of them.
 That script must be the training alone and not the whole run, or else every process would repeat the other stages. So the
-task is written to a folder, this module is started on that folder (on several nodes by Slurm: `training.nodes`), and its result
+task is written to a folder, this module is started on that folder (on several nodes: `training.nodes`), and its result
 is read back. What the training prints and logs meanwhile is passed on as it comes. The processes end when the one that
 started them does, and a lock keeps two trainings out of one folder. Example::
 
@@ -11,6 +11,7 @@ started them does, and a lock keeps two trainings out of one folder. Example::
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -30,7 +31,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from sei.errors import Ended, UserError
 from sei.processes import ENDING, end_with_parent, ends_in_order, same_code
 from sei.records import Example, Pair, Rejected
-from sei.training.nodes import is_first_task, over_nodes
+from sei.training.nodes import GRACE, Call, is_first
 from sei.training.rows import RowLogger
 from sei.training.run import Loop, processes, train_dpo, train_sft
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
@@ -39,10 +40,8 @@ from sei.workspace import read_records, write_json, write_records
 Kind = Literal["sft", "dpo"]
 
 _USER_ERROR = 3  # exit status: the last line of standard error is for the user
-_GRACE = 90.0  # seconds that a training has to compute its step, save a checkpoint and end
 _POLL = 0.5  # seconds between two looks at the output of the training
 _LOCK_WAIT = 10.0  # seconds after which a training whose parent was killed has surely ended
-_OF_SLURM = ("srun: ", "slurmstepd: ")  # how lines begin that it adds to what its tasks print
 _HERE_ONLY = ("loggers", "callbacks", "on_check")  # fields of a Loop that cannot be passed to another process
 
 
@@ -119,16 +118,18 @@ def _in_own_processes(order: _Order, folder: Path, say: Callable[[str], None]) -
         path.unlink(missing_ok=True)
     order.write(folder)
     heard = 0
-    with errors.open("w", encoding="utf-8") as stderr:
+    with errors.open("w", encoding="utf-8") as stderr, contextlib.ExitStack() as stack:
         command = [sys.executable, "-m", "sei.training.job", str(folder), str(os.getpid())]
-        environment = _environment()
-        if order.loop.num_nodes > 1:
-            command, environment = over_nodes(command, environment, order.loop)
+        several = stack.enter_context(Call(folder)) if order.loop.num_nodes > 1 else None
+        environment = _environment() | (several.environment if several else {})
         process = subprocess.Popen(command, stderr=stderr, stdout=sys.stderr, env=environment)
         try:
             while process.poll() is None:
                 time.sleep(_POLL)
                 heard = _pass_on(said, heard, order.loop.loggers, say)
+                if several and (elsewhere := several.failed()):
+                    process.kill()
+                    raise RuntimeError(f"training ended with an error on another node:\n{elsewhere}")
         finally:
             if process.poll() is None:  # this process was interrupted
                 process.terminate()
@@ -138,7 +139,7 @@ def _in_own_processes(order: _Order, folder: Path, say: Callable[[str], None]) -
     if process.returncode - 128 in ENDING:
         raise Ended(process.returncode - 128)
     if process.returncode == _USER_ERROR:
-        raise UserError([line for line in ended.splitlines() if not line.startswith(_OF_SLURM)][-1])
+        raise UserError(ended.strip().splitlines()[-1])
     if process.returncode != 0:
         killed = (
             " (it or another of its processes was killed, maybe for want of memory)" if process.returncode < 0 else ""
@@ -158,7 +159,7 @@ def _environment() -> dict[str, str]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Wait for a training that was told to end; one that waits for a device which does not answer cannot."""
     try:
-        process.wait(_GRACE)
+        process.wait(GRACE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -205,12 +206,11 @@ def main(folder: Path, parent: int) -> None:
 
     order = _Order.read(folder, _Relay(folder / "said.jsonl"))
     lock = FileLock(folder / "job.lock")
-    if order.loop.num_nodes > 1:  # all of them are Slurm's tasks
-        end_with_parent()
-        first = is_first_task()
-    else:
-        first = "LOCAL_RANK" not in os.environ  # set for the processes that Lightning adds to the first one
-        end_with_parent(parent if first else None)
+    several = order.loop.num_nodes > 1
+    first = (
+        is_first() if several else "LOCAL_RANK" not in os.environ
+    )  # set for those that Lightning adds to the first one
+    end_with_parent(parent if first or several else None)
     if first:
         try:
             lock.acquire(timeout=_LOCK_WAIT)

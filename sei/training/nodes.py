@@ -1,82 +1,124 @@
-"""Training over several nodes of a Slurm job, with one task for each device.
+"""Training over several nodes, with a task of a Slurm job for each device.
 
-Place in the flow: where `trainer.nodes` is more than one, `training.job` starts its processes with `srun` inside the job that
-this process runs in (on one node it starts them itself). The first task lies on the job's first node, where the others find it.
-Example::
+Place in the flow: `sei.launch.slurm` starts a job over several nodes as one task for each device. The first task is the run; the
+others `serve` it. When the run trains (`training.job`), it starts the first process of the training itself and calls the
+tasks, each of which starts one more; the processes find each other at the first node's address. A task that cannot go on says so,
+and the training ends. No task is a child of another, so that Slurm's signals reach each of them. Example::
 
-    command, environment = over_nodes([sys.executable, "-m", "module"], os.environ, Loop(num_nodes=2, devices=4))
-    subprocess.Popen(command, env=environment)     # srun --nodes=2 --ntasks-per-node=4 ...
+    serve(Path("ranks"))                       # in every task but the first
+    with Call(Path("ranks"), order) as call:   # in the first
+        subprocess.Popen(command, env=environment | call.environment)
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from sei.errors import UserError
-from sei.target.machine import device_count
+from sei.processes import ENDING, same_code
+from sei.workspace import write_json
 
-if TYPE_CHECKING:
-    from sei.training.run import Loop
-
-# All that srun is to know of the job. What else Slurm has set says how the task of this process was started.
-_OF_JOB = ("SLURM_CONF", "SLURM_JOB_ID")
+RANKS = "SEI_RANKS"  # the environment variable with the folder in which the run calls the other tasks
+GRACE = 90.0  # seconds that a process of a training has to compute its step, save a checkpoint and end
+_POLL = 0.2
 _PORTS = range(20000, 30000)  # below those that systems give out by themselves
+_MOST_SAID = 2000  # characters of what a process said before it failed
 
 
-def over_nodes(command: Sequence[str], environment: Mapping[str, str], loop: Loop) -> tuple[list[str], dict[str, str]]:
-    """What starts `command` once for each device of the job's nodes, and its environment. Raises UserError outside a job."""
-    devices = device_count(loop.accelerator, loop.devices)
-    cores = int(os.environ.get("SLURM_CPUS_ON_NODE", "1"))
-    srun = [
-        "srun",
-        "--overlap",  # the run itself is a task of this job, and waits
-        f"--nodes={loop.num_nodes}",
-        f"--ntasks={loop.num_nodes * devices}",
-        f"--ntasks-per-node={devices}",
-        f"--cpus-per-task={max(1, cores // devices)}",
-        "--kill-on-bad-exit=1",  # a process that is lost would have the others wait for ever
-        "--mpi=none",
-        "--quiet",
-    ]
-    kept = {name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in _OF_JOB}
-    address = os.environ.get("MASTER_ADDR") or _address_of_first_node()
-    return [*srun, *command], kept | {"MASTER_ADDR": address, "MASTER_PORT": str(random.choice(_PORTS))}
+class Call:
+    """One training of the run: calls the other tasks on entry, and tells them on exit that it is over.
+
+    Raises UserError outside a job with such tasks.
+    """
+
+    def __init__(self, order: Path) -> None:
+        if RANKS not in os.environ:
+            raise UserError(
+                "trainer.nodes: several nodes train inside a Slurm job with a task for each device. Submit the run "
+                "(hydra/launcher=slurm_two_nodes: docs/cluster.md), or set trainer.nodes=1."
+            )
+        self.folder, self.order = Path(os.environ[RANKS]), order
+        self.number = len(list(self.folder.glob("*.json")))
+        address = os.environ.get("MASTER_ADDR") or _address_of_this_node()
+        self._where = {"MASTER_ADDR": address, "MASTER_PORT": str(random.choice(_PORTS))}
+        self.environment = {**self._where, "RANK": "0", "NODE_RANK": "0", "LOCAL_RANK": "0"}
+
+    def __enter__(self) -> Call:
+        write_json(self.folder / f"{self.number}.json", {"order": str(self.order), "where": self._where})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        (self.folder / f"{self.number}.over").touch()
+
+    def failed(self) -> str | None:
+        """What a process of another task said before it failed, None while none did."""
+        found = sorted(self.folder.glob(f"{self.number}.failed-*"))
+        return found[0].read_text(encoding="utf-8") if found else None
 
 
-def is_first_task() -> bool:
-    """Whether this process, which `over_nodes` has started, is the first of them."""
-    return os.environ["SLURM_PROCID"] == "0"
+def serve(folder: Path) -> None:
+    """Take part in every training that the run calls for, until the run is at its end."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # it tells the run, which asks all processes
+    number = 0
+    while not (folder / "end").exists():
+        call = folder / f"{number}.json"
+        if call.is_file():
+            _take_part(folder, number, json.loads(call.read_text(encoding="utf-8")))
+            number += 1
+        time.sleep(_POLL)
 
 
-def environment_of_task() -> SLURMEnvironment:
-    """For Lightning, which this way starts no processes, and leaves it to the launcher to put a job in the queue again."""
-    return SLURMEnvironment(auto_requeue=False)
+def end(folder: Path) -> None:
+    """Let those that serve go home."""
+    (folder / "end").touch()
 
 
-def _address_of_first_node() -> str:
+def _take_part(folder: Path, number: int, call: Mapping[str, Any]) -> None:
+    task = os.environ["SLURM_PROCID"]
+    own = {"RANK": task, "NODE_RANK": os.environ["SLURM_NODEID"], "LOCAL_RANK": os.environ["SLURM_LOCALID"]}
+    command = [sys.executable, "-m", "sei.training.job", call["order"], str(os.getpid())]
+    said = folder / f"{number}.said-{task}"
+    with said.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(command, stderr=errors, env=same_code() | call["where"] | own)
+    over = 0.0
+    while process.poll() is None:
+        if not over and (folder / f"{number}.over").exists():
+            over = time.monotonic()
+        if over and time.monotonic() - over > GRACE:
+            process.kill()  # it waits for one that is not there any more
+        time.sleep(_POLL)
+    if process.returncode and process.returncode - 128 not in ENDING and not over:
+        text = f"{said.read_text(encoding='utf-8', errors='replace')}\n(status {process.returncode})"
+        said.write_text(text[-_MOST_SAID:], encoding="utf-8")
+        said.rename(folder / f"{number}.failed-{task}")
+
+
+def is_first() -> bool:
+    """Whether this process of a training over several nodes is the one that the run itself has started."""
+    return os.environ["RANK"] == "0"
+
+
+def _address_of_this_node() -> str:
     """As Slurm itself reaches it: a node's name need not be one that other nodes can look up."""
-    if "SLURM_JOB_ID" not in os.environ:
-        raise UserError(
-            "trainer.nodes: several nodes train inside a Slurm job only, and this is none. Submit the run "
-            "(hydra/launcher=slurm_two_nodes: docs/cluster.md), or set trainer.nodes=1."
-        )
+    name = os.environ.get("SLURMD_NODENAME", "")
     try:
-        name = _said_by("scontrol", "show", "hostnames").split()[0]
-        found = re.search(r"\bNodeAddr=(\S+)", _said_by("scontrol", "show", "node", name, "--oneliner"))
-    except (OSError, subprocess.SubprocessError, IndexError) as error:
+        said = subprocess.run(
+            ["scontrol", "show", "node", name, "--oneliner"], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError) as error:
         raise UserError(
-            f"The address of the first node of Slurm job {os.environ['SLURM_JOB_ID']} could not be found ({error}). Name it: "
+            f"The address of node {name} could not be found ({error}). Name it: "
             "hydra.launcher.setup=['export MASTER_ADDR=...']"
         ) from error
+    found = re.search(r"\bNodeAddr=(\S+)", said.stdout)
     return found[1] if found else name
-
-
-def _said_by(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout

@@ -54,7 +54,6 @@ from sei.training.attention import kind_for
 from sei.training.checkpoints import Checkpoints, newest_checkpoint, step_of
 from sei.training.model import loader, save
 from sei.training.module import PlannedModule, PreferenceModule, SupervisedModule
-from sei.training.nodes import environment_of_task
 from sei.training.packing import Item, accumulation_for, draw, encode_all, endless, plan_steps, self_check
 from sei.training.pairs import encode_pairs, pair_check
 from sei.training.progress import PlainProgress
@@ -300,9 +299,9 @@ def _trainer(module: PlannedModule, loop: Loop, callbacks: Sequence[Callback]) -
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
         use_distributed_sampler=False,  # StepLoader deals out the parts itself
-        # On one machine `training.job` has started this process, whatever scheduler it finds around it: no one but Lightning
-        # starts the others.
-        plugins=[LightningEnvironment() if loop.num_nodes == 1 else environment_of_task()],
+        # `training.job` has started this process, whatever scheduler it finds around it: no one but Lightning starts the
+        # others, or on several nodes `training.nodes`.
+        plugins=[LightningEnvironment()],
     )
 
 

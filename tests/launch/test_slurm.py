@@ -48,13 +48,13 @@ def test_a_dry_run_prints_the_script_that_a_preset_and_the_command_line_make(tmp
     edited = ["hydra.launcher.account=lab", "hydra.launcher.minutes=90", "+hydra.launcher.more.qos=low"]
     lines = script(tmp_path, "slurm_two_nodes", *edited, "hydra.launcher.setup=[module load cuda]")
     found = dict(line.removeprefix("#SBATCH --").partition("=")[::2] for line in lines if line.startswith("#SBATCH"))
-    wanted = {"nodes": "2", "ntasks-per-node": "1", "gpus-per-node": "4", "cpus-per-task": "32", "array": "0-1%2"}
+    wanted = {"nodes": "2", "ntasks-per-node": "4", "gpus-per-node": "4", "cpus-per-task": "8", "array": "0-1%2"}
     wanted |= {"account": "lab", "time": "90", "qos": "low", "signal": "USR2@120", "requeue": ""}
     assert wanted.items() <= found.items()
     assert "partition" not in found, "the cluster's default"
     assert lines.index("module load cuda") < next(i for i, line in enumerate(lines) if line.startswith("srun"))
     [run] = [line for line in lines if line.startswith("srun")]
-    assert "--nodes=1 --ntasks=1 --cpus-per-task=32" in run
+    assert "--cpus-per-task=8 --kill-on-bad-exit=1" in run
     assert not (tmp_path / "sweep/.slurm").exists()
 
 
