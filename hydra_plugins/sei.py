@@ -6,7 +6,7 @@ other installed plugins call by the same name, since it has no `__init__.py`.
 
 from __future__ import annotations
 
-from sei.launch import local, ray, search
+from sei.launch import local, ray, search, slurm
 
 
 class LocalLauncher(local.LocalLauncher):
@@ -15,6 +15,10 @@ class LocalLauncher(local.LocalLauncher):
 
 class RayLauncher(ray.RayLauncher):
     """`hydra/launcher=ray`."""
+
+
+class SlurmLauncher(slurm.SlurmLauncher):
+    """`hydra/launcher=slurm`, slurm_four_gpus and slurm_two_nodes."""
 
 
 class OptunaSweeper(search.OptunaSweeper):

@@ -40,6 +40,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sei.compose import search_path
 from sei.errors import Ended, UserError
+from sei.processes import ends_in_order
 from sei.sweep import narrator
 
 
@@ -160,8 +161,6 @@ class JobLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """What each job returned, in their order. A dry run is one in this process, which prints the plan of each in turn."""
-        from sei.run import ends_in_order
-
         if self.config.dry_run:
             return self.dry_run(job_overrides, initial_job_idx)
         setup_globals()

@@ -67,6 +67,11 @@ class JobProcess:
         self.kill()  # what a killed job had started
         return Ending(error=self._why())
 
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether it came to the job's end, good or bad; it has ended."""
+        return self._process.returncode == 0
+
     def _why(self) -> str:
         status = self._process.returncode
         if status < 0:
