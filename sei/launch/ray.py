@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from sei.terminal import Terminal
 # What of this process's environment a job is given on its node; everything else, above all keys, it has from its node.
 _PASSED_ON = ("SEI_", "HF_", "WANDB_")
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+_ANSWER = 20.0  # seconds that the head of a cluster has to answer
 _STARTED = ""  # the first word of a job
 
 
@@ -58,7 +60,8 @@ class RayLauncher(JobLauncher):
         running = {work.remote(job.to_json(), share): job for job in jobs}
         try:
             while running:
-                for stream in ray.wait(list(running), num_returns=1, timeout=1.0)[0]:
+                time.sleep(POLL)  # here, and not in Ray, a signal to end is raised as what it is
+                for stream in ray.wait(list(running), num_returns=len(running), timeout=0)[0]:
                     try:
                         word = ray.get(next(stream))
                     except (ray.exceptions.RayError, StopIteration) as error:
@@ -90,6 +93,7 @@ class RayLauncher(JobLauncher):
         environment = {name: value for name, value in environment.items() if not any(one in name for one in _SECRET)}
         environment["PYTHONPATH"] = same_code()["PYTHONPATH"]
         try:
+            _check_answers(os.environ.get("RAY_ADDRESS", "") if self.address == "auto" else self.address)
             with _own_signals():
                 ray.init(
                     address=self.address,
@@ -98,7 +102,7 @@ class RayLauncher(JobLauncher):
                     logging_level="ERROR",
                     **own,
                 )
-        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise UserError(
                 f"hydra.launcher.address={self.address}: no connection to a Ray cluster ({str(error).splitlines()[0]}). Start "
                 "one with `ray start --head`, or have the sweep start one on this machine: hydra.launcher.address=local"
@@ -117,6 +121,13 @@ class RayLauncher(JobLauncher):
                 soft_wrap=True,
             )
         return gpus
+
+
+def _check_answers(address: str) -> None:
+    """Raises OSError where nothing answers at host:port: Ray would go on trying for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_ANSWER).close()
 
 
 def carried_out(job: str, environment: Mapping[str, str]) -> Iterator[str]:
