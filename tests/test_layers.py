@@ -195,7 +195,7 @@ ALLOWED: dict[str, set[str]] = {
         "ledger",
     },
     "sweep": {"terminal", "tracking"},
-    "launch": {"errors", "processes", "terminal", "target", "compose", "tracking", "run", "sweep"},
+    "launch": {"errors", "processes", "terminal", "target", "training", "compose", "tracking", "run", "sweep"},
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},
