@@ -31,7 +31,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from sei.errors import Ended, UserError
 from sei.processes import ENDING, end_with_parent, ends_in_order, same_code
 from sei.records import Example, Pair, Rejected
-from sei.training.nodes import GRACE, Call, is_first
+from sei.training.nodes import GRACE, Call
 from sei.training.rows import RowLogger
 from sei.training.run import Loop, processes, train_dpo, train_sft
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
@@ -204,24 +204,26 @@ def main(folder: Path, parent: int) -> None:
     """Carry out the order in `folder`; runs in every process of the training. `parent` is the process that asked for it."""
     import torch.distributed
 
-    order = _Order.read(folder, _Relay(folder / "said.jsonl"))
+    end_with_parent()
     lock = FileLock(folder / "job.lock")
-    several = order.loop.num_nodes > 1
-    first = (
-        is_first() if several else "LOCAL_RANK" not in os.environ
-    )  # set for those that Lightning adds to the first one
-    end_with_parent(parent if first or several else None)
-    if first:
+    if _is_first():
+        if os.getppid() != parent:
+            sys.exit(f"process {parent}, which asked for this training, has ended")
         try:
             lock.acquire(timeout=_LOCK_WAIT)
         except Timeout:
             raise UserError(
                 f"{folder}: another training is using this folder. Wait for it or stop it, then run the same command again."
             ) from None
-    result = order.carry_out(folder)
+    result = _Order.read(folder, _Relay(folder / "said.jsonl")).carry_out(folder)
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         result["rejected"] = [item.to_json() for item in result["rejected"]]
         write_json(folder / "result.json", result)
+
+
+def _is_first() -> bool:
+    """Whether the run has started this process; the others Lightning has added, or on several nodes their tasks."""
+    return os.environ["RANK"] == "0" if "RANK" in os.environ else "LOCAL_RANK" not in os.environ
 
 
 def leave() -> None:

@@ -103,11 +103,6 @@ def _take_part(folder: Path, number: int, call: Mapping[str, Any]) -> None:
         said.rename(folder / f"{number}.failed-{task}")
 
 
-def is_first() -> bool:
-    """Whether this process of a training over several nodes is the one that the run itself has started."""
-    return os.environ["RANK"] == "0"
-
-
 def _address_of_this_node() -> str:
     """As Slurm itself reaches it: a node's name need not be one that other nodes can look up."""
     name = os.environ.get("SLURMD_NODENAME", "")

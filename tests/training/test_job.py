@@ -207,7 +207,8 @@ def order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a stage had started this process as its job."""
     monkeypatch.setattr(job, "end_with_parent", lambda: None)
     monkeypatch.setattr(job, "_LOCK_WAIT", 0.1)
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
     folder.mkdir()
 
 
