@@ -30,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "statistics": set(),
     "metrics": set(),
     "source": set(),
-    "grading": set(),
+    "processes": {"errors"},
+    "grading": {"processes"},
     "reading": set(),
     "words": set(),
     "equations": {"arithmetic"},
@@ -62,8 +63,20 @@ ALLOWED: dict[str, set[str]] = {
     },
     "run_files": {"errors", "records"},
     "ledger": {"errors", "terminal", "run_files", "llm", "teacher"},
-    "target": {"errors", "values", "records", "answers", "reading", "steps", "templates", "prompts", "llm", "data"},
-    "training": {"errors", "terminal", "values", "records", "workspace", "target"},
+    "target": {
+        "errors",
+        "processes",
+        "values",
+        "records",
+        "answers",
+        "reading",
+        "steps",
+        "templates",
+        "prompts",
+        "llm",
+        "data",
+    },
+    "training": {"errors", "processes", "terminal", "values", "records", "workspace", "target"},
     # Stages, and what is said of them.
     "stages": {
         "reading",
@@ -168,8 +181,21 @@ ALLOWED: dict[str, set[str]] = {
         "recipes",
         "plan",
     },
-    "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "prospect", "plan", "rehearsal", "ledger"},
+    "run": {
+        "errors",
+        "processes",
+        "terminal",
+        "workspace",
+        "config",
+        "tracking",
+        "lab",
+        "prospect",
+        "plan",
+        "rehearsal",
+        "ledger",
+    },
     "sweep": {"terminal", "tracking"},
+    "launch": {"errors", "processes", "terminal", "target", "training", "compose", "tracking", "run", "sweep"},
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},
@@ -220,6 +246,7 @@ ALLOWED_HYDRA = {
     "train.py",
     "sei/calibrate.py",  # composes a configuration as train.py does
     "sei/sweep.py",  # Hydra calls it
+    "sei/launch/jobs.py",  # Hydra calls it, and a job in another process is composed as Hydra does
 }
 
 # Words that name an option of a group below, but here mean something else.
