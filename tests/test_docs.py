@@ -41,6 +41,8 @@ def commands() -> Iterator[tuple[str, str]]:
 def first(word: str) -> str:
     """`key=value` with the first of the values that it sweeps over."""
     key, _, value = word.partition("=")
+    if interval := re.search(r"interval\(([^,]+),", value):  # of a search
+        return f"{key}={interval[1]}"
     return word if value[:1] in ("[", "{") else f"{key}={value.split(',')[0]}"
 
 

@@ -76,9 +76,8 @@ class OptunaSweeper(Sweeper):
         while (left := wanted - len(study.trials)) > 0:
             trials = [study.ask(dict(space)) for _ in range(min(self.at_once, left))]
             words = [tuple(f"{key}={trial.params[key]}" for key in space) for trial in trials]
-            new = [
-                one for one in dict.fromkeys(words) if one not in found
-            ]  # of few choices one comes again: its result is known
+            # Of few choices one comes again: its result is known.
+            new = [one for one in dict.fromkeys(words) if one not in found]
             jobs = [[*fixed, *one] for one in new]
             self.validate_batch_is_legal(jobs)
             if jobs:

@@ -18,7 +18,7 @@ WORDS = (
     "data.train=60",
     "data.validation=10",
     "data.test=10",
-    "recipe.training.tokens=8000",
+    "recipe.training.tokens=16000",
     "recipe.training.batch_tokens=512",
     "trainer.checkpoint_every=1",
     "trainer.precision=32-true",
@@ -61,7 +61,7 @@ def sweep_with_a_kill(folder: Path, *words: str, environment: dict[str, str] | N
     ) as running:
         until(lambda: any("--- masked" in log.read_text() for log in sweep.glob("cot-seed1-*/log.txt")), PATIENCE)
         (killed,) = sweep.glob("cot-seed1-*")  # it shows what it trains on, and then trains
-        until(lambda: any((folder / "cache/finetune").glob("*.scratch/checkpoints/*.ckpt")), PATIENCE)
+        until(lambda: any((folder / "cache/finetune").glob("*.scratch/checkpoints/*/step=*.ckpt")), PATIENCE)
         process = job_process(killed)
         assert process is not None
         os.kill(process, signal.SIGKILL)

@@ -45,6 +45,7 @@ def test_ranges_keep_their_kind_and_a_choice_that_comes_again_runs_once(
     params = 'hydra.sweeper.params={x: "range(1,4)", do: "score,nothing"}'
     jobs = run(hydra, tmp_path / "few", params, "do=score", trials=12)
     assert sorted(job.cfg.x for job in jobs) == [1, 2, 3]
+    assert (tmp_path / "few/score-0/log.txt").read_text().count("doing score") == 3
     jobs = run(hydra, tmp_path / "whole", "x=int(interval(1,1000))", "do=score")
     assert all(isinstance(job.cfg.x, int) for job in jobs)
     jobs = run(hydra, tmp_path / "log", "x=tag(log,interval(1e-9,1))", "do=score", trials=10)
