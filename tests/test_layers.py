@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "templates": {"records", "answers", "steps"},
     "prompts": {"errors"},
     "schema": {"errors"},
+    "ray_cluster": {"errors"},
     # How a stage is declared, and where its result is kept.
     "stage": {"records", "source"},
     "workspace": {"errors", "records", "stage"},
@@ -62,7 +63,19 @@ ALLOWED: dict[str, set[str]] = {
     },
     "run_files": {"errors", "records"},
     "ledger": {"errors", "terminal", "run_files", "llm", "teacher"},
-    "target": {"errors", "values", "records", "answers", "reading", "steps", "templates", "prompts", "llm", "data"},
+    "target": {
+        "errors",
+        "values",
+        "records",
+        "answers",
+        "reading",
+        "steps",
+        "templates",
+        "prompts",
+        "ray_cluster",
+        "llm",
+        "data",
+    },
     "training": {"errors", "terminal", "values", "records", "workspace", "target"},
     # Stages, and what is said of them.
     "stages": {
