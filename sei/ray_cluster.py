@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ def connect(asked_by: str, address: str = "auto", **settings: Any) -> Any:
     if ray.is_initialized():
         return ray
     try:
+        _knock(os.environ.get("RAY_ADDRESS") or address)
         with _own_signals():
             ray.init(
                 address=address,
@@ -41,13 +43,20 @@ def connect(asked_by: str, address: str = "auto", **settings: Any) -> Any:
                 logging_level=logging.ERROR,
                 **settings,
             )
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{asked_by}: no connection to a Ray cluster ({why}). Start one with `ray start --head`, join other machines with "
             "`ray start --address=HOST:6379`, and where this machine is not one of them set RAY_ADDRESS=HOST:6379"
         ) from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody is at HOST:PORT: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _environment() -> dict[str, str]:

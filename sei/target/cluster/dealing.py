@@ -110,17 +110,18 @@ class Deal:
         return len(self._waiting) + sum(map(len, self._held.values()))
 
     def _hand_out(self) -> None:
+        size = self._block()
         for worker in list(self._crew.idle):
             if not self._waiting:
                 return
-            block = [self._waiting.popleft() for _ in range(self._block())]
+            block = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
             self._held[worker] = dict(block)
             self._crew.ask(worker, block, self._sampling)
 
     def _block(self) -> int:
         """Half of an even share of what waits; a whole share, where that is less than a batch."""
         waiting, workers = len(self._waiting), max(1, self._crew.size)
-        return min(waiting, max(waiting // (2 * workers), min(self._batch, -(-waiting // workers))))
+        return max(waiting // (2 * workers), min(self._batch, -(-waiting // workers)))
 
     def _take(self, answers: Answers) -> Iterator[tuple[int, list[Completion]]]:
         held = self._held.get(answers.worker, {})
