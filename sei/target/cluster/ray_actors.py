@@ -29,6 +29,7 @@ from sei.target.engine import Sampling
 from sei.target.weights import Weights
 
 LOOK_S = 300.0  # until a node has said what it has
+POLL_S = 0.05
 ROOM_S = 600.0  # until Ray has found room for an actor, while none is at work
 
 
@@ -159,7 +160,9 @@ class RayActors:
     def events(self) -> Iterator[Event]:
         """As the protocol says. Raises UserError where an actor does, and where Ray finds no room for any."""
         waited = {reference: number for number, reference in (*self._opening.items(), *self._asked.items())}
-        ready, _ = self._ray.wait(list(waited), num_returns=1, timeout=1.0)
+        ready, _ = self._ray.wait(list(waited), num_returns=len(waited), timeout=0)
+        if not ready:
+            time.sleep(POLL_S)  # here, and not in Ray, a signal to end this process is raised as what it is
         for reference in ready:
             yield self._event(waited[reference])
         if not ready and len(self._opening) == len(self._actors) and time.monotonic() - self._since > ROOM_S:
