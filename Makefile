@@ -34,6 +34,7 @@ bench: ## speed beside what you would use instead (DATA=FOLDER)
 	python benchmarks/generation.py
 	python benchmarks/rouge.py $(DATA)/gsm8k
 	python benchmarks/client_throughput.py
+	python benchmarks/launchers.py
 	python benchmarks/sft_training.py
 	python benchmarks/dpo_training.py
 

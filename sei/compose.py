@@ -50,7 +50,7 @@ from sei.target.machine import found_memory
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
-OVERLAYS = ("experiment", "ablation", "scale", "world")  # groups that change others
+OVERLAYS = ("experiment", "hparams_search", "ablation", "scale", "world")  # groups that change others
 _BUDGET = re.compile(r"(recipe\.\w+)\.(tokens|steps)")
 OPTIONAL = ("teacher", "clustering", "embedder")  # groups that not every recipe works with
 FOLLOWING = ("world",)  # of these: those that follow from other choices
@@ -334,7 +334,9 @@ def origins(composed: DictConfig, overrides: Sequence[str], sources: Sequence[An
     `overrides` are the job's, `sources` Hydra's search path (`runtime.config_sources`): Hydra itself says which file chose.
     `swept` are the groups that the experiment sweeps over, and not you.
     """
-    found = _loader(sources).compute_defaults_list("config", list(overrides), RunMode.RUN).overrides
+    found = (
+        ConfigLoaderImpl(search_path(sources)).compute_defaults_list("config", list(overrides), RunMode.RUN).overrides
+    )
     uses = load_class(composed.recipe[TARGET], "recipe").uses
     said = []
     for group in _SAID:
@@ -352,12 +354,12 @@ def origins(composed: DictConfig, overrides: Sequence[str], sources: Sequence[An
     return said
 
 
-def _loader(sources: Sequence[Any]) -> ConfigLoaderImpl:
-    """Hydra's loader of a job, from the sources that it wrote down."""
+def search_path(sources: Sequence[Any]) -> ConfigSearchPath:
+    """Hydra's search path of a job, from the sources that it wrote down."""
     path = ConfigSearchPathImpl()
     for source in sources:
         path.append(source.provider, f"{source.schema}://{source.path}")
-    return ConfigLoaderImpl(path)
+    return path
 
 
 _ALWAYS_SAID = ("model", "recipe", "data", "eval", "teacher", "engine")
@@ -369,7 +371,7 @@ def nearby(
 ) -> Iterator[tuple[str, Callable[[], Config]]]:
     """Command lines near this one, nearest first, each with what composes it: smaller settings (`words`), then another teacher,
     then the next smaller model of at most so many `billions`, at last that model with its own defaults."""
-    loader = _loader(sources)
+    loader = ConfigLoaderImpl(search_path(sources))
 
     def compose(line: Sequence[str]) -> Config:
         composed = loader.load_configuration("config", [*map(_as_hydra, line), *_other_budgets(line)], RunMode.RUN)

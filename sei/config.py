@@ -204,7 +204,16 @@ class Config:
         return self.model.style or self.recipe.style
 
 
-WHERE_AND_HOW = ("logger", "cache_dir", "dry_run", "hydra", "expected", "engine.cluster", "engine.cores")
+WHERE_AND_HOW = (
+    "hparams_search",
+    "logger",
+    "cache_dir",
+    "dry_run",
+    "hydra",
+    "expected",
+    "engine.cluster",
+    "engine.cores",
+)
 """Keys that do not make a job another experiment: they say where and how it runs, or with which figures it is compared."""
 
 

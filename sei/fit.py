@@ -68,7 +68,7 @@ def _for_cpu(config: Config) -> bool:
 
 
 def devices(config: Config, memory: Memory) -> int:
-    """How many devices train together."""
+    """How many devices of a node train together."""
     wanted = str(config.trainer.devices)
     if "," in wanted:
         return len([part for part in wanted.split(",") if part.strip()])
@@ -89,7 +89,7 @@ def setting(config: Config, memory: Memory) -> Setting:
         mixed="mixed" in precision or precision == "auto",
         quantization=config.model.quantization,
         gpu=gpu,
-        devices=devices(config, memory),
+        devices=devices(config, memory) * config.trainer.nodes,
     )
 
 
@@ -165,12 +165,11 @@ def complaint(config: Config, memory: Memory) -> str:
 
 def _main_memory_complaint(config: Config, memory: Memory) -> str:
     """Of the first process of `trainer=fsdp2`, which reads all weights before it spreads them over the GPUs."""
-    if not (
-        config.trainer.enabled and config.trainer.sharded and on_gpu(config, memory) and devices(config, memory) > 1
-    ):
+    on = setting(config, memory)
+    if not (config.trainer.enabled and config.trainer.sharded and on.gpu and on.devices > 1):
         return ""
     full = any(phase.method == "full" for phase in config.recipe.phases().values())
-    wanted = shape(config).parameters * (4 if full else setting(config, memory).dtype_bytes) / GIB
+    wanted = shape(config).parameters * (4 if full else on.dtype_bytes) / GIB
     if wanted <= memory.main:
         return ""
     return f"memory: trainer=fsdp2 reads all weights into main memory first, about {wanted:.0f} GiB. {memory}."
@@ -334,6 +333,13 @@ def device_complaints(config: Config, memory: Memory) -> Iterator[str]:
         yield "trainer.accelerator=gpu: there is no GPU here. With trainer=cpu the processor trains."
     elif on_gpu(config, memory) and wanted.isdecimal() and int(wanted) > there > 0:
         yield f"trainer.devices={wanted}: {memory}. Set trainer.devices={there}, or auto for all."
+    nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "0"))
+    if trainer.nodes > 1 and nodes != trainer.nodes:
+        here = f"this Slurm job has {nodes} nodes" if nodes else "this is no Slurm job"
+        yield (
+            f"trainer.nodes={trainer.nodes}: {here}. Submit the run with so many (hydra/launcher=slurm_two_nodes "
+            f"hydra.launcher.nodes={trainer.nodes}: docs/cluster.md), or set trainer.nodes={max(1, nodes)}."
+        )
     for name, starter in (("SLURM_STEP_NUM_TASKS", "srun"), ("LOCAL_WORLD_SIZE", "torchrun")):
         copies = os.environ.get(name, "1")
         if copies.isdecimal() and int(copies) > 1:

@@ -4,7 +4,7 @@ Place in the flow: generation over many nodes (`sei.target.cluster`) and a sweep
 here. A node needs this code at the same path. Of this process's environment it is given the settings of this package, the
 hub and W&B; everything else, above all keys, a node has of its own. Example::
 
-    ray = connect("engine.cluster=ray")        # RAY_ADDRESS, or the cluster that runs on this machine
+    ray = connect("engine.cluster=ray", instead="...")     # RAY_ADDRESS, or the cluster that runs on this machine
 """
 
 from __future__ import annotations
@@ -16,25 +16,29 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from sei.errors import UserError, missing_extra
+from sei.processes import same_code
 
+# What of this process's environment the cluster's processes are given.
 _PASSED_ON = ("SEI_", "HF_", "WANDB_")
+ANSWER_S = 20.0  # that the head of a cluster has to answer
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
-def connect(asked_by: str, address: str = "auto", **settings: Any) -> Any:
-    """The module `ray`, connected. `asked_by` is the option that needs it; `settings` go to `ray.init`. Raises UserError."""
+def connect(asked_by: str, address: str = "auto", *, instead: str, **settings: Any) -> Any:
+    """The module `ray`, connected; `settings` go to `ray.init`. `asked_by` is the option that needs it, and `instead` what else
+    its user can do where there is no cluster. Raises UserError."""
     try:
         import ray
     except ImportError:
         raise missing_extra("ray", "ray", asked_by) from None
     if ray.is_initialized():
         return ray
+    where = (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
     try:
-        _knock(os.environ.get("RAY_ADDRESS") or address)
+        _knock(where)
         with _own_signals():
             ray.init(
                 address=address,
@@ -46,26 +50,24 @@ def connect(asked_by: str, address: str = "auto", **settings: Any) -> Any:
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{asked_by}: no connection to a Ray cluster ({why}). Start one with `ray start --head`, join other machines with "
-            "`ray start --address=HOST:6379`, and where this machine is not one of them set RAY_ADDRESS=HOST:6379"
+            f"{asked_by}: no connection to a Ray cluster (address {where}: {why}). Start one with `ray start --head`, {instead}"
         ) from error
     return ray
 
 
 def _knock(address: str) -> None:
-    """Raise OSError where nobody is at HOST:PORT: Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), timeout=10).close()
+    """Raise OSError where nobody is at HOST:PORT: Ray would go on trying for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
 
 
 def _environment() -> dict[str, str]:
     """What of this process's environment the cluster's processes are given, and where this code is."""
     passed = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-    code = [str(Path(__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     return {
         **{name: value for name, value in passed.items() if not any(word in name for word in _SECRET)},
-        "PYTHONPATH": os.pathsep.join(filter(None, code)),
+        "PYTHONPATH": same_code()["PYTHONPATH"],
     }
 
 

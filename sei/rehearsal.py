@@ -173,7 +173,9 @@ def _engine(choice: EngineChoice, say: Say) -> EngineChoice:
 def _on_cpu(config: Config, say: Say) -> Config:
     """On a machine without a GPU: one process, and an optimizer that pages nothing."""
     say("No GPU here: the rehearsal trains in one process on the CPU. Nothing is rehearsed of several devices.")
-    trainer = dataclasses.replace(config.trainer, accelerator="cpu", devices=1, strategy="auto", precision="auto")
+    trainer = dataclasses.replace(
+        config.trainer, accelerator="cpu", devices=1, nodes=1, strategy="auto", precision="auto"
+    )
     recipe = config.recipe
     if any(phase.optimizer.startswith("paged") for phase in recipe.phases().values()):
         recipe = recipe.with_phases(optimizer="adamw")

@@ -12,22 +12,20 @@ import io
 import json
 import os
 import shlex
-import signal
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import yaml
 
 from sei.config import Config, Origin, plain_values
-from sei.errors import Ended, UserError
+from sei.errors import UserError
 from sei.lab import Lab
 from sei.ledger import sums
 from sei.plan import announce_engine, check_machine, plan
+from sei.processes import ends_in_order
 from sei.prospect import Nearby
 from sei.rehearsal import rehearsed
 from sei.terminal import Terminal
@@ -65,7 +63,7 @@ def run(
         with rehearsed(config, display.note) as config:
             plan(config, display, origin or Origin(), nearby)
         return None
-    with _ends_in_order(), contextlib.ExitStack() as rehearsal:
+    with ends_in_order(), contextlib.ExitStack() as rehearsal:
         try:
             config = rehearsal.enter_context(rehearsed(config, display.note))
             check_machine(config, nearby)
@@ -131,26 +129,6 @@ def _overwrite(path: Path, text: str) -> None:
             os.fsync(file.fileno())
     except OSError:
         path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _ends_in_order() -> Iterator[None]:
-    """Meanwhile the signals by which schedulers and closed terminals end a process raise `Ended`, unless someone handles them."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # a second one must not end what puts things in order
-        raise Ended(number)
-
-    taken = []
-    if threading.current_thread() is threading.main_thread():
-        taken = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
-    for one in taken:
-        signal.signal(one, end)
-    try:
-        yield
-    finally:
-        for one in taken:
-            signal.signal(one, signal.SIG_DFL)
 
 
 def _run(

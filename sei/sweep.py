@@ -1,8 +1,8 @@
 """What a sweep says in the terminal: each job as it starts, and at the end how all of them went.
 
-Place in the flow: Hydra calls `narrator()` as its callback (conf/config.yaml) when the sweep and each of its jobs starts;
-`train.py` has it print the end, however the sweep ended. Figures come from the jobs' folders, so jobs that another launcher ran
-elsewhere are in the table too. Example::
+Place in the flow: Hydra calls `narrator()` as its callback (conf/config.yaml) when the sweep and each of its jobs starts, or a
+launcher (`sei.launch`) does where jobs run elsewhere; `train.py` has it print the end, however the sweep ended. Figures come from
+the jobs' folders, so jobs that ran elsewhere are in the table too. Example::
 
     job 2/6: recipe=cot seed=1
 """
@@ -13,7 +13,7 @@ import functools
 import math
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,24 @@ class Narrator(Callback):
             self.folder = None
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if config.hydra.mode is not RunMode.MULTIRUN:
-            return
-        words = [str(word).lstrip("+") for word in config.hydra.overrides.task]
+        if config.hydra.mode is RunMode.MULTIRUN:
+            print()
+            self.announce(int(config.hydra.job.num), list(config.hydra.overrides.task))
+
+    def announce(self, number: int, overrides: Sequence[str]) -> None:
+        """Say that a job starts, here or elsewhere. `number` counts from 0."""
+        words = [str(word).lstrip("+") for word in overrides]
         own = [word for word in words if not self.swept or _key(word) in self.swept]
-        number = f"{int(config.hydra.job.num) + 1}" + (f"/{self.total}" if self.total else "")
-        Terminal(highlight=False).print(f"\njob {number}: {' '.join(own)}", soft_wrap=True)
+        self._say(number, f": {' '.join(own)}")
+
+    def tell_job(self, number: int, value: Any, error: str | None) -> None:
+        """Say how a job ended that ran elsewhere: with the value it returned, or with an error."""
+        validation = f", validation accuracy {100 * value:.1f} %" if isinstance(value, float) else ""
+        self._say(number, f" done{validation}" if error is None else f" FAILED: {(error.splitlines() or [''])[0]}")
+
+    def _say(self, number: int, text: str) -> None:
+        of_all = f"/{self.total}" if self.total else ""
+        Terminal(highlight=False).print(f"job {number + 1}{of_all}{text}", soft_wrap=True)
 
     def tell_end(self) -> None:
         """The jobs of this sweep in a table, the best trial where there was a search, and what to do next."""

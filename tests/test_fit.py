@@ -218,6 +218,30 @@ def test_devices_that_are_not_there_and_copies_of_the_command_are_refused(monkey
     assert "--ntasks=1 --gpus=2" in said
 
 
+def test_several_nodes_train_in_a_slurm_job_of_so_many_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_JOB_NUM_NODES", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    two = composed("trainer=ddp", "trainer.devices=1", "trainer.nodes=2")
+    [said] = fit.device_complaints(two, CPU)
+    assert said.startswith(
+        "trainer.nodes=2: this is no Slurm job. Submit the run with so many (hydra/launcher=slurm_two_nodes"
+    )
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "3")
+    [said] = fit.device_complaints(two, CPU)
+    assert "this Slurm job has 3 nodes" in said
+    assert said.endswith("or set trainer.nodes=3.")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    assert list(fit.device_complaints(two, CPU)) == []
+
+
+def test_a_model_is_shared_by_the_devices_of_all_nodes() -> None:
+    one = composed("model=llama2-7b", "recipe=supercorrect", "trainer=fsdp2", "trainer.devices=2")
+    two = composed("model=llama2-7b", "recipe=supercorrect", "trainer=fsdp2", "trainer.devices=2", "trainer.nodes=2")
+    four = composed("model=llama2-7b", "recipe=supercorrect", "trainer=fsdp2", "trainer.devices=4")
+    memory = Memory((80.0,) * 4, 512.0)
+    assert fit.needs(two, memory).most == fit.needs(four, memory).most < fit.needs(one, memory).most
+
+
 def test_quantized_weights_are_not_all_trained() -> None:
     assert composed("model=llama2-7b", "recipe=supercorrect").model.quantization == "none"
     assert composed("model=llama2-7b", "recipe=sei").model.quantization == "nf4"

@@ -30,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "statistics": set(),
     "metrics": set(),
     "source": set(),
-    "grading": set(),
+    "processes": {"errors"},
+    "grading": {"processes"},
     "reading": set(),
     "words": set(),
     "equations": {"arithmetic"},
@@ -39,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "templates": {"records", "answers", "steps"},
     "prompts": {"errors"},
     "schema": {"errors"},
-    "ray_cluster": {"errors"},
+    "ray_cluster": {"errors", "processes"},
     # How a stage is declared, and where its result is kept.
     "stage": {"records", "source"},
     "workspace": {"errors", "records", "stage"},
@@ -65,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "ledger": {"errors", "terminal", "run_files", "llm", "teacher"},
     "target": {
         "errors",
+        "processes",
         "values",
         "records",
         "answers",
@@ -76,7 +78,7 @@ ALLOWED: dict[str, set[str]] = {
         "llm",
         "data",
     },
-    "training": {"errors", "terminal", "values", "records", "workspace", "target"},
+    "training": {"errors", "processes", "terminal", "values", "records", "workspace", "target"},
     # Stages, and what is said of them.
     "stages": {
         "reading",
@@ -181,8 +183,21 @@ ALLOWED: dict[str, set[str]] = {
         "recipes",
         "plan",
     },
-    "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "prospect", "plan", "rehearsal", "ledger"},
+    "run": {
+        "errors",
+        "processes",
+        "terminal",
+        "workspace",
+        "config",
+        "tracking",
+        "lab",
+        "prospect",
+        "plan",
+        "rehearsal",
+        "ledger",
+    },
     "sweep": {"terminal", "tracking"},
+    "launch": {"errors", "processes", "ray_cluster", "terminal", "target", "compose", "tracking", "run", "sweep"},
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},
@@ -232,6 +247,7 @@ ALLOWED_HYDRA = {
     "train.py",
     "sei/calibrate.py",  # composes a configuration as train.py does
     "sei/sweep.py",  # Hydra calls it
+    "sei/launch/jobs.py",  # Hydra calls it, and a job in another process is composed as Hydra does
 }
 
 # Words that name an option of a group below, but here mean something else.

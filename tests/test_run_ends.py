@@ -22,6 +22,7 @@ from tests.test_config import composed
 
 ROOT = Path(__file__).parents[1]
 SIGNALS = {signal.SIGINT: "", signal.SIGTERM: "Ended by SIGTERM.", signal.SIGHUP: "Ended by SIGHUP."}
+SIGNALS[signal.SIGUSR2] = "Ended by SIGUSR2."  # what Slurm sends before the time limit, where it was asked to
 
 
 def status(folder: Path) -> dict[str, str]:
@@ -32,7 +33,7 @@ def status(folder: Path) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def usual_handlers() -> Iterator[None]:
     """What a program starts with, also where the tests themselves were started with `nohup`, which ignores SIGHUP."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    usual: dict[int, Any] = dict.fromkeys(SIGNALS, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
     for number, handler in before.items():
@@ -58,7 +59,7 @@ def test_a_signal_ends_a_run_in_order(tmp_path: Path, number: int, monkeypatch: 
     assert str(stop.value).startswith(SIGNALS[signal.Signals(number)])
     assert status(tmp_path / "run")["status"] == "interrupted"
     assert not (tmp_path / "run/traceback.txt").exists()
-    assert {signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)} == {signal.SIG_DFL}
+    assert {signal.getsignal(one) for one in SIGNALS if one != signal.SIGINT} == {signal.SIG_DFL}
 
 
 def test_a_second_signal_does_not_end_what_puts_things_in_order(

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sei.grading import worker
+from sei.processes import usable_cores
 
 Question = Literal["answers", "math_verify"]
 
@@ -34,9 +35,12 @@ _MOST_WORKERS = 16  # each takes 60 MB or more
 
 
 def default_workers() -> int:
-    """As many workers as there are processors that this process may use, up to a limit."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, _MOST_WORKERS)
+    """As many workers as there are processors that this process may use, up to a limit.
+
+    One of several jobs on a machine is told its share of them as a number of threads.
+    """
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    return min(usable_cores(), _MOST_WORKERS, max(1, int(share)) if share.isdecimal() else _MOST_WORKERS)
 
 
 class Pool:

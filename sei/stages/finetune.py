@@ -90,6 +90,7 @@ def _train(
         quantization=weights.quantization,
         accelerator=trainer.accelerator,
         devices=trainer.devices,
+        num_nodes=trainer.nodes,
         strategy=trainer.strategy,
         precision=trainer.precision,
         liger=trainer.liger,

@@ -2,16 +2,15 @@
 
 Place in the flow: `stages.finetune` calls `train`. With several devices Lightning starts its script once for each of them.
 That script must be the training alone and not the whole run, or else every process would repeat the other stages. So the
-task is written to a folder, this module is started on that folder, and its result is read back. What the training prints
-and logs meanwhile is passed on as it comes. The processes end when the one that started them does, and a lock keeps two
-trainings out of one folder. Example::
+task is written to a folder, this module is started on that folder (on several nodes by Slurm: `training.nodes`), and its result
+is read back. What the training prints and logs meanwhile is passed on as it comes. The processes end when the one that
+started them does, and a lock keeps two trainings out of one folder. Example::
 
     result = train("sft", folder, model, examples, hyperparameters, Loop(devices=4), say=print)
 """
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import os
@@ -28,8 +27,10 @@ from filelock import FileLock, Timeout
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from sei.errors import UserError
+from sei.errors import Ended, UserError
+from sei.processes import ENDING, end_with_parent, ends_in_order, same_code
 from sei.records import Example, Pair, Rejected
+from sei.training.nodes import is_first_task, over_nodes
 from sei.training.rows import RowLogger
 from sei.training.run import Loop, processes, train_dpo, train_sft
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
@@ -38,9 +39,10 @@ from sei.workspace import read_records, write_json, write_records
 Kind = Literal["sft", "dpo"]
 
 _USER_ERROR = 3  # exit status: the last line of standard error is for the user
-_GRACE = 10.0  # seconds that a training has to end in order
+_GRACE = 90.0  # seconds that a training has to compute its step, save a checkpoint and end
 _POLL = 0.5  # seconds between two looks at the output of the training
 _LOCK_WAIT = 10.0  # seconds after which a training whose parent was killed has surely ended
+_OF_SLURM = ("srun: ", "slurmstepd: ")  # how lines begin that it adds to what its tasks print
 _HERE_ONLY = ("loggers", "callbacks", "on_check")  # fields of a Loop that cannot be passed to another process
 
 
@@ -65,7 +67,8 @@ def train(
     if devices == 1:
         return order.carry_out(folder)
     shared = ", which share the model (fsdp2)" if loop.strategy == "fsdp2" else ""
-    say(f"training on {devices} devices, in separate processes{shared}")
+    nodes = f" of {loop.num_nodes} nodes" if loop.num_nodes > 1 else ""
+    say(f"training on {devices} devices{nodes}, in separate processes{shared}")
     if hyperparameters.batch_tokens is None and (most := hyperparameters.batch_examples) < devices:
         say(f"a step has {most} of batch_examples: more than {most} devices make it no faster (trainer.devices={most})")
     return _in_own_processes(order, folder, say)
@@ -118,7 +121,10 @@ def _in_own_processes(order: _Order, folder: Path, say: Callable[[str], None]) -
     heard = 0
     with errors.open("w", encoding="utf-8") as stderr:
         command = [sys.executable, "-m", "sei.training.job", str(folder), str(os.getpid())]
-        process = subprocess.Popen(command, stderr=stderr, stdout=sys.stderr, env=_environment(order.loop))
+        environment = _environment()
+        if order.loop.num_nodes > 1:
+            command, environment = over_nodes(command, environment, order.loop)
+        process = subprocess.Popen(command, stderr=stderr, stdout=sys.stderr, env=environment)
         try:
             while process.poll() is None:
                 time.sleep(_POLL)
@@ -129,8 +135,10 @@ def _in_own_processes(order: _Order, folder: Path, say: Callable[[str], None]) -
                 _end(process)
     _pass_on(said, heard, order.loop.loggers, say)
     ended = errors.read_text(encoding="utf-8", errors="replace")
+    if process.returncode - 128 in ENDING:
+        raise Ended(process.returncode - 128)
     if process.returncode == _USER_ERROR:
-        raise UserError(ended.strip().splitlines()[-1])
+        raise UserError([line for line in ended.splitlines() if not line.startswith(_OF_SLURM)][-1])
     if process.returncode != 0:
         killed = (
             " (it or another of its processes was killed, maybe for want of memory)" if process.returncode < 0 else ""
@@ -141,17 +149,10 @@ def _in_own_processes(order: _Order, folder: Path, say: Callable[[str], None]) -
     return result
 
 
-def _environment(loop: Loop) -> dict[str, str]:
-    """This process's, for one with the same code, wherever it was started from.
-
-    On one machine without what makes a process one of several that something else has started: it starts its own.
-    """
-    here = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here))}
-    if loop.num_nodes > 1:
-        return environment
+def _environment() -> dict[str, str]:
+    """This process's, for one with the same code, without what makes a process one of several that something else has started."""
     ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return {name: value for name, value in environment.items() if name not in ranks}
+    return {name: value for name, value in same_code().items() if name not in ranks}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -202,28 +203,25 @@ def main(folder: Path, parent: int) -> None:
     """Carry out the order in `folder`; runs in every process of the training. `parent` is the process that asked for it."""
     import torch.distributed
 
-    _end_with_parent()
+    order = _Order.read(folder, _Relay(folder / "said.jsonl"))
     lock = FileLock(folder / "job.lock")
-    if "LOCAL_RANK" not in os.environ:  # set for the processes that Lightning adds to the first one
-        if os.getppid() != parent:
-            sys.exit(f"process {parent}, which asked for this training, has ended")
+    if order.loop.num_nodes > 1:  # all of them are Slurm's tasks
+        end_with_parent()
+        first = is_first_task()
+    else:
+        first = "LOCAL_RANK" not in os.environ  # set for the processes that Lightning adds to the first one
+        end_with_parent(parent if first else None)
+    if first:
         try:
             lock.acquire(timeout=_LOCK_WAIT)
         except Timeout:
             raise UserError(
                 f"{folder}: another training is using this folder. Wait for it or stop it, then run the same command again."
             ) from None
-    result = _Order.read(folder, _Relay(folder / "said.jsonl")).carry_out(folder)
+    result = order.carry_out(folder)
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         result["rejected"] = [item.to_json() for item in result["rejected"]]
         write_json(folder / "result.json", result)
-
-
-def _end_with_parent() -> None:
-    """Have the kernel kill this process when its parent is killed. On other systems than Linux only the lock helps."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-        ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL), 0, 0, 0)
 
 
 def leave() -> None:
@@ -235,8 +233,11 @@ def leave() -> None:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), int(sys.argv[2]))
-        leave()
+        with ends_in_order():
+            main(Path(sys.argv[1]), int(sys.argv[2]))
+            leave()
+    except KeyboardInterrupt as stop:
+        sys.exit(128 + (stop.number if isinstance(stop, Ended) else signal.SIGINT))
     except UserError as error:
         print(str(error).replace("\n", " "), file=sys.stderr)
         sys.exit(_USER_ERROR)

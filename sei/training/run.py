@@ -18,7 +18,6 @@ import errno
 import hashlib
 import json
 import logging
-import pickle
 import shutil
 import signal
 import sys
@@ -33,12 +32,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from safetensors import SafetensorError
 
-from sei.errors import UserError
+from sei.errors import Ended, UserError
+from sei.processes import ignore_endings
 from sei.records import Example, Pair, Rejected
 from sei.target.load import (
     Attention,
@@ -51,13 +51,15 @@ from sei.target.load import (
 )
 from sei.target.machine import device_count
 from sei.training.attention import kind_for
+from sei.training.checkpoints import Checkpoints, newest_checkpoint, step_of
 from sei.training.model import loader, save
 from sei.training.module import PlannedModule, PreferenceModule, SupervisedModule
+from sei.training.nodes import environment_of_task
 from sei.training.packing import Item, accumulation_for, draw, encode_all, endless, plan_steps, self_check
 from sei.training.pairs import encode_pairs, pair_check
 from sei.training.progress import PlainProgress
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
-from sei.training.sharding import Sharded, check_sharded_checkpoint, gathered
+from sei.training.sharding import Sharded, gathered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,7 +239,7 @@ def _fit(
     kept = output.with_name(f"{output.name}.kept") if folder is None else folder / "kept"
     callbacks: list[Callback] = []
     if folder is not None:
-        callbacks.append(_checkpointing(folder, loop.checkpoint_every))
+        callbacks.append(Checkpoints(folder, loop.checkpoint_every))
     if loop.on_check is not None and not sys.stderr.isatty():
         callbacks.append(PlainProgress(loop.on_check))
     if module.settings.keep_every is not None:
@@ -262,7 +264,7 @@ def _fit(
         "attention": str(module.way),
         "device": device_name(trainer.strategy.root_device, trainer.world_size),
         "kept_steps": [] if every is None else list(range(every, len(module.steps) + 1, every)),
-        "resumed_from_step": 0 if resume is None else _step_of(resume),
+        "resumed_from_step": 0 if resume is None else step_of(resume),
     } | {f"{name}_curve": curve for name, curve in module.curves.items()}
 
 
@@ -300,7 +302,7 @@ def _trainer(module: PlannedModule, loop: Loop, callbacks: Sequence[Callback]) -
         use_distributed_sampler=False,  # StepLoader deals out the parts itself
         # On one machine `training.job` has started this process, whatever scheduler it finds around it: no one but Lightning
         # starts the others.
-        plugins=[LightningEnvironment()] if loop.num_nodes == 1 else None,
+        plugins=[LightningEnvironment() if loop.num_nodes == 1 else environment_of_task()],
     )
 
 
@@ -318,19 +320,6 @@ def _strategy(loop: Loop) -> str | Strategy:
     if processes(loop) == 1:
         return "auto"
     return Sharded(data_parallel_size=processes(loop), tensor_parallel_size=1) if _is_sharded(loop) else "ddp"
-
-
-def _checkpointing(folder: Path, every: int) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        folder,
-        filename="step={step}",
-        auto_insert_metric_name=False,
-        every_n_train_steps=every,
-        monitor="step",
-        mode="max",
-        save_top_k=2,  # in case the newest is damaged
-        enable_version_counter=False,
-    )
 
 
 class _Keep(Callback):
@@ -351,25 +340,6 @@ class _Keep(Callback):
         if not inside and step % self.every == 0:
             # Lightning runs checkpoint callbacks last, so every checkpoint comes after what is kept up to its step.
             _save(trainer, pl_module, self.tokenizer, self.folder / f"{step:06d}")
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of `folder` that can be read completely, None if there is none."""
-    for path in sorted(folder.glob("step=*.ckpt"), key=_step_of, reverse=True):
-        try:
-            if path.is_dir():
-                check_sharded_checkpoint(path)
-            else:
-                torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            warnings.warn(f"{path}: damaged checkpoint skipped ({error})", stacklevel=2)
-        else:
-            return path
-    return None
-
-
-def _step_of(path: Path) -> int:
-    return int(path.stem.removeprefix("step="))
 
 
 def _run_id(model: str | Path, settings: Hyperparameters, loop: Loop, module: PlannedModule) -> str:
@@ -415,7 +385,7 @@ def _disk_errors(output: Path) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Hand on a Ctrl-C, which Lightning turns into an exit, and the handler of the next one, which it takes off."""
+    """Hand on a Ctrl-C or an `Ended`, which Lightning turns into an exit; and put back the handlers that it changes."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -424,6 +394,8 @@ def _interruptible() -> Iterator[None]:
             raise
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
+            if isinstance(ended.__context__, Ended):
+                ignore_endings()
         raise ended.__context__ from None
 
 

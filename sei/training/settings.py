@@ -70,7 +70,8 @@ class Trainer:
 
     enabled: bool = True  # false: stop before training
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: str | int = "auto"
+    devices: str | int = "auto"  # of each node
+    nodes: Count = 1  # of a Slurm job
     strategy: str = "auto"  # several devices: auto and ddp give each the whole model, fsdp2 a share of it
     precision: Precision = "auto"
     checkpoint_every: Count = 100  # optimizer steps
@@ -79,8 +80,9 @@ class Trainer:
     def fingerprint(self) -> dict[str, Any]:
         """What of it decides the trained weights. The number of devices does: a step's micro-batches, and with them what
         dropout draws, follow from it. Who holds which weights (`strategy`) does not."""
+        more = {"nodes": self.nodes} if self.nodes > 1 else {}
         kernels = {"liger": True} if self.liger else {}  # which round differently
-        return {"precision": self.precision, "devices": str(self.devices)} | kernels
+        return {"precision": self.precision, "devices": str(self.devices)} | more | kernels
 
     def complaints(self) -> list[str]:
         faults = []

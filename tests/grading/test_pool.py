@@ -46,6 +46,7 @@ def test_no_more_workers_than_the_work_is_worth() -> None:
 
 
 def test_by_default_one_worker_for_each_usable_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(5)), raising=False)
     assert default_workers() == 5
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(200)), raising=False)
@@ -53,6 +54,8 @@ def test_by_default_one_worker_for_each_usable_processor(monkeypatch: pytest.Mon
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     assert default_workers() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # the share of one of several jobs on a machine
+    assert default_workers() == 2
 
 
 def test_memory_is_limited() -> None:

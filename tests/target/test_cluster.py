@@ -227,7 +227,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, Any]], found:
     def answers(choice: Any, weights: Weights, asked: list[dict[str, Any]]) -> dict[str, Found]:
         return {one["NodeID"]: found if isinstance(found, Found) else found[one["NodeID"]] for one in asked}
 
-    monkeypatch.setattr(ray_actors, "connect", lambda _: Ray)
+    monkeypatch.setattr(ray_actors, "connected", lambda: Ray)
     monkeypatch.setattr(ray_actors, "_look", answers)
 
 

@@ -23,8 +23,9 @@ from torch.distributed.tensor import DTensor
 
 from sei.records import Example
 from sei.training import model as training_model
+from sei.training.checkpoints import newest_checkpoint
 from sei.training.job import leave
-from sei.training.run import Loop, newest_checkpoint, train_dpo, train_sft
+from sei.training.run import Loop, train_dpo, train_sft
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 from tests.training.test_dpo import pairs
 

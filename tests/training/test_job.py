@@ -166,6 +166,8 @@ def alive(folder: Path) -> list[int]:
         ("fsdp2", "stage", signal.SIGKILL),
         ("ddp", "first", signal.SIGKILL),
         ("fsdp2", "other", signal.SIGKILL),
+        ("ddp", "first", signal.SIGTERM),  # which all of them end by, after the same step
+        ("fsdp2", "first", signal.SIGTERM),
         ("ddp", "all", signal.SIGINT),
         ("fsdp2", "all", signal.SIGINT),
     ],
@@ -187,7 +189,10 @@ def test_a_killed_training_leaves_no_process_and_the_same_command_ends_with_the_
         os.kill({"stage": stage.pid, "first": first, "other": other}[whom], how)
     _, errors = stage.communicate(timeout=30)
     assert stage.returncode != 0
-    assert ("RuntimeError: training ended with status" in errors) == (whom in ("first", "other"))
+    assert ("RuntimeError: training ended with status" in errors) == (
+        whom in ("first", "other") and how == signal.SIGKILL
+    )
+    assert ("Ended by SIGTERM. Run the same command to resume." in errors) == (how == signal.SIGTERM)
     deadline = time.monotonic() + 10
     while alive(folder) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -200,7 +205,7 @@ def test_a_killed_training_leaves_no_process_and_the_same_command_ends_with_the_
 
 def order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a stage had started this process as its job."""
-    monkeypatch.setattr(job, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(job, "end_with_parent", lambda: None)
     monkeypatch.setattr(job, "_LOCK_WAIT", 0.1)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     folder.mkdir()
@@ -232,7 +237,7 @@ def test_order_and_result_come_through_files(tmp_path: Path, monkeypatch: pytest
     class Process:
         def __init__(self, command: list[str], **_: Any) -> None:
             assert command[1:3] == ["-m", "sei.training.job"]
-            monkeypatch.setattr(job, "_end_with_parent", lambda: None)
+            monkeypatch.setattr(job, "end_with_parent", lambda: None)
             # One device, so that the training needs no second process.
             path = Path(command[3]) / "order.json"
             written = json.loads(path.read_text())

@@ -18,10 +18,11 @@ from sei.target.engine import Query, Sampling
 from sei.target.generation import HFEngine
 from sei.target.load import adapter_fingerprint, is_whole_model
 from sei.target.machine import device_count
+from sei.training.checkpoints import newest_checkpoint
 from sei.training.model import loader
 from sei.training.module import StepLoader
 from sei.training.packing import Encoded, micro_batches
-from sei.training.run import Loop, newest_checkpoint, train_sft
+from sei.training.run import Loop, train_sft
 from sei.training.settings import Hyperparameters
 from tests.target.small import save_small
 

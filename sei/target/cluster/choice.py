@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sei.ray_cluster import connect
 from sei.values import Count
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 
 OPTION = "engine.cluster=ray"
+
+
+def connected() -> Any:
+    """The module `ray`, connected to RAY_ADDRESS, or to the cluster that this machine belongs to. Raises UserError."""
+    return connect(
+        OPTION,
+        instead="join other machines with `ray start --address=HOST:6379`, and where this one is none of them set "
+        "RAY_ADDRESS=HOST:6379",
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Clustered:
 
     def check_cluster(self) -> None:
         """Raise UserError where there is no connection to the cluster."""
-        connect(OPTION)
+        connected()
 
     def announce_cluster(self, name: str, weights: Weights) -> list[str]:
         """What would generate these weights' completions. Raises UserError where a node lacks something."""

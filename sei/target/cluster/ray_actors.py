@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sei.errors import UserError
-from sei.ray_cluster import connect
 from sei.target.cluster.actor import Actor, Found, look
-from sei.target.cluster.choice import OPTION, Clustered
+from sei.target.cluster.choice import OPTION, Clustered, connected
 from sei.target.cluster.dealing import Answers, Asked, Event, Lost, Ready
 from sei.target.engine import Sampling
 from sei.target.weights import Weights
@@ -72,7 +71,7 @@ def _room_now(choice: Clustered, weights: Weights, known: dict[str, Found]) -> l
 
 
 def _nodes() -> list[dict[str, Any]]:
-    return [node for node in connect(OPTION).nodes() if node["Alive"]]
+    return [node for node in connected().nodes() if node["Alive"]]
 
 
 def _faulty(node: dict[str, Any], known: dict[str, Found]) -> bool:
@@ -81,7 +80,7 @@ def _faulty(node: dict[str, Any], known: dict[str, Found]) -> bool:
 
 def _look(choice: Clustered, weights: Weights, nodes: Sequence[dict[str, Any]]) -> dict[str, Found]:
     """What nodes say of themselves, by id."""
-    ray = connect(OPTION)
+    ray = connected()
     task = ray.remote(num_cpus=0, max_retries=1)(look)
     names = [node["NodeID"] for node in nodes]
     asked = {name: task.options(scheduling_strategy=_on(ray, name)).remote(choice, weights) for name in names}
@@ -119,7 +118,7 @@ class RayActors:
 
     def __init__(self, choice: Clustered, weights: Weights) -> None:
         self._choice, self._weights = choice, weights
-        self._ray = connect(OPTION)
+        self._ray = connected()
         self._numbers = itertools.count()
         self._places: dict[int, Place] = {}
         self._actors: dict[int, Any] = {}

@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sei.errors import UserError
+from sei.processes import usable_cores
 from sei.target.machine import GIB, found_memory
 from sei.target.shape import NF4_BYTES
 from sei.target.vllm.pool import Spec
@@ -127,12 +128,11 @@ def _environment(settings: VLLM, place: Sequence[int], processes: int) -> dict[s
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else [str(number) for number in range(len(memory.gpus))]
         return common | {"CUDA_VISIBLE_DEVICES": ",".join(names[number].strip() for number in place)}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     space = max(1, min(_CPU_CACHE_GIB, int(memory.main / 8 / processes)))
     usual = {
         "VLLM_CPU_KVCACHE_SPACE": str(space),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # bound to cores it leaves one to others, and shares none with its siblings
-        "OMP_NUM_THREADS": str(max(1, cores // processes)),
+        "OMP_NUM_THREADS": str(max(1, usable_cores() // processes)),
     }
     return common | {name: os.environ.get(name, value) for name, value in usual.items()}
 
