@@ -204,8 +204,24 @@ class Config:
         return self.model.style or self.recipe.style
 
 
-WHERE_AND_HOW = ("hparams_search", "logger", "cache_dir", "dry_run", "hydra", "expected")
+WHERE_AND_HOW = (
+    "hparams_search",
+    "logger",
+    "cache_dir",
+    "dry_run",
+    "hydra",
+    "expected",
+    "engine.cluster",
+    "engine.cores",
+)
 """Keys that do not make a job another experiment: they say where and how it runs, or with which figures it is compared."""
+
+
+def where_and_how(key: str) -> bool:
+    """Whether a key says where and how a run is computed, and not what."""
+    return any(key == name or key.startswith(f"{name}.") for name in WHERE_AND_HOW)
+
+
 MOST_TAG = 64  # characters of a tag that W&B takes
 
 FIXED: dict[str, type[Any]] = {"model": Model, "trainer": Trainer, "eval": Evaluation, "logger": Logger}

@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "templates": {"records", "answers", "steps"},
     "prompts": {"errors"},
     "schema": {"errors"},
+    "ray_cluster": {"errors", "processes"},
     # How a stage is declared, and where its result is kept.
     "stage": {"records", "source"},
     "workspace": {"errors", "records", "stage"},
@@ -73,6 +74,7 @@ ALLOWED: dict[str, set[str]] = {
         "steps",
         "templates",
         "prompts",
+        "ray_cluster",
         "llm",
         "data",
     },
@@ -195,7 +197,7 @@ ALLOWED: dict[str, set[str]] = {
         "ledger",
     },
     "sweep": {"terminal", "tracking"},
-    "launch": {"errors", "processes", "terminal", "target", "training", "compose", "tracking", "run", "sweep"},
+    "launch": {"errors", "processes", "ray_cluster", "terminal", "target", "training", "compose", "tracking", "run", "sweep"},
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},

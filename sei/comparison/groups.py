@@ -13,7 +13,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sei.comparison.runs import Run, where_and_how
+from sei.comparison.runs import Run
+from sei.config import where_and_how
 from sei.errors import UserError
 
 BASELINE = "cot"  # the recipe that others are tested against where nobody says otherwise

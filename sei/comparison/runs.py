@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sei.config import WHERE_AND_HOW
+from sei.config import where_and_how
 from sei.errors import UserError
 from sei.ledger import used_dollars
 from sei.records import Outcome, change
@@ -139,11 +139,6 @@ def answered(before: Sequence[Outcome], after: Sequence[Outcome], types: Mapping
         }
     scores = [{name: {key: score(row) for key, row in rows.items()} for name, rows in side.items()} for side in sides]
     return {"before": scores[0], "after": scores[1], "items": items}
-
-
-def where_and_how(key: str) -> bool:
-    """Whether a key says where and how a run is computed, and not what."""
-    return any(key == name or key.startswith(f"{name}.") for name in WHERE_AND_HOW)
 
 
 def _composed(folder: Path) -> dict[str, Any]:

@@ -11,24 +11,16 @@ others go on. Nodes have this code in the same place, and see the folders of the
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sei.errors import UserError, missing_extra
+from sei.errors import UserError
 from sei.launch.jobs import Ending, Job, JobLauncher
 from sei.launch.process import GRACE, POLL, JobProcess, end_all
-from sei.processes import same_code
+from sei.ray_cluster import connect
 from sei.terminal import Terminal
 
-# What of this process's environment a job is given on its node; everything else, above all keys, it has from its node.
-_PASSED_ON = ("SEI_", "HF_", "WANDB_")
-_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-_ANSWER = 20.0  # seconds that the head of a cluster has to answer
 _STARTED = ""  # the first word of a job
 
 
@@ -76,12 +68,6 @@ class RayLauncher(JobLauncher):
 
     def _connected(self) -> Any:
         """The module `ray`, connected to the cluster. Raises UserError."""
-        try:
-            import ray
-        except ImportError:
-            raise missing_extra("ray", "ray", "hydra/launcher=ray") from None
-        if ray.is_initialized():  # by an earlier batch of this sweep
-            return ray
         started_here = self.address == "local"
         if self.object_store_memory is not None and not started_here:
             raise UserError(
@@ -89,25 +75,8 @@ class RayLauncher(JobLauncher):
                 "or have the sweep start a cluster on this machine (hydra.launcher.address=local)."
             )
         own = {"include_dashboard": False, "object_store_memory": self.object_store_memory} if started_here else {}
-        environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-        environment = {name: value for name, value in environment.items() if not any(one in name for one in _SECRET)}
-        environment["PYTHONPATH"] = same_code()["PYTHONPATH"]
-        try:
-            _check_answers(os.environ.get("RAY_ADDRESS", "") if self.address == "auto" else self.address)
-            with _own_signals():
-                ray.init(
-                    address=self.address,
-                    runtime_env={"env_vars": environment},
-                    log_to_driver=False,
-                    logging_level="ERROR",
-                    **own,
-                )
-        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            raise UserError(
-                f"hydra.launcher.address={self.address}: no connection to a Ray cluster ({str(error).splitlines()[0]}). Start "
-                "one with `ray start --head`, or have the sweep start one on this machine: hydra.launcher.address=local"
-            ) from error
-        return ray
+        instead = "or have the sweep start one on this machine: hydra.launcher.address=local"
+        return connect("hydra/launcher=ray", self.address, instead=instead, **own)
 
     def _gpus(self, ray: Any) -> float:
         """How many GPUs a job takes; says so where no node has room for a job."""
@@ -121,13 +90,6 @@ class RayLauncher(JobLauncher):
                 soft_wrap=True,
             )
         return gpus
-
-
-def _check_answers(address: str) -> None:
-    """Raises OSError where nothing answers at host:port: Ray would go on trying for many minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=_ANSWER).close()
 
 
 def carried_out(job: str, environment: Mapping[str, str]) -> Iterator[str]:
@@ -158,16 +120,3 @@ def _cancel(ray: Any, streams: Sequence[Any]) -> None:
             while time.monotonic() < deadline:
                 if ray.wait([stream], timeout=1.0)[0]:
                     ray.get(next(stream))
-
-
-@contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """What this process does on SIGTERM stays as it is: Ray has it exit at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,27 +1,29 @@
-"""`engine=hf`: the target generates with transformers, in this process.
+"""`engine=hf`: the target generates with transformers, in this process, or in one for each GPU of a cluster.
 
 Place in the flow: bound by conf/engine/hf.yaml; `generation` does the work and is loaded at the first question.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sei.errors import UserError
+from sei.target.cluster.choice import Clustered
 from sei.target.engine import Engine
 from sei.target.weights import Weights
-from sei.values import Count
 
 
 @dataclass(frozen=True)
-class HF:
+class HF(Clustered):
     """How transformers generates."""
 
-    batch_size: Count = 256
     device: str = "auto"
 
     def open(self, weights: Weights) -> Engine:
+        if self.cluster is not None:
+            return self.over_cluster("hf", weights)
         from sei.target.generation import HFEngine
 
         return HFEngine(
@@ -41,10 +43,28 @@ class HF:
         return {"batch_size": self.batch_size}
 
     def complaints(self) -> list[str]:
+        found = list(self.cluster_complaints())
+        if self.cluster is not None and ":" in self.device:
+            found.append(
+                f"engine.device={self.device} is one GPU of one machine; with engine.cluster=ray set engine.device=auto"
+            )
+        return found
+
+    @property
+    def on_gpus(self) -> bool:
+        return self.device != "cpu"
+
+    def announce(self, weights: Weights) -> list[str]:
+        """What it would start for these weights."""
+        return [] if self.cluster is None else self.announce_cluster("hf", weights)
+
+    def adapter_complaints(self, rank: int, modules: Sequence[str]) -> list[str]:
         return []
 
     def check(self) -> None:
-        if self.device.startswith("cuda"):
+        if self.cluster is not None:
+            self.check_cluster()
+        elif self.device.startswith("cuda"):
             import torch
 
             if not torch.cuda.is_available():

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sei.config import MOST_TAG, WHERE_AND_HOW, Config, Origin
+from sei.config import MOST_TAG, Config, Origin, where_and_how
 
 _MOST_NAME = 128  # characters of a name or a group that W&B shows
 
@@ -58,7 +58,7 @@ def _variant(config: Config, overrides: Sequence[str], origin: Origin) -> str:
     parts = [config.recipe.name, *([origin.ablation] if origin.ablation != "none" else [])]
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if key in ("recipe", "seed", "ablation", "experiment") or key.split(".")[0] in WHERE_AND_HOW:
+        if key in ("recipe", "seed", "ablation", "experiment") or where_and_how(key):
             continue
         if origin.swept is None or key in origin.swept:
             parts.append(f"{key}={value}")

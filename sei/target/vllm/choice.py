@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from sei.errors import UserError
+from sei.target.cluster.choice import Clustered
 from sei.target.engine import Engine
 from sei.target.vllm import adapters
 from sei.target.weights import Weights
@@ -41,18 +42,19 @@ print(json.dumps(found))
 
 
 @dataclass(frozen=True)
-class VLLM:
+class VLLM(Clustered):
     """How vLLM generates."""
 
     python: str | None = None  # of an environment that has vllm; null: this one
     processes: Count | None = None  # that share the requests; null: as many as the GPUs allow
     tensor_parallel: Count | None = None  # GPUs a process; null: as few as hold the weights
     memory: PositiveShare = 0.9  # of each GPU's, for weights, keys and values
-    batch_size: Count = 256  # requests that a process works on at a time
     batch_invariant: bool = True  # where vLLM and GPU can: results that do not depend on what else is in the batch
     nf4: Literal["unquantized", "bitsandbytes"] = "unquantized"  # how a target with quantization=nf4 is loaded
 
     def open(self, weights: Weights) -> Engine:
+        if self.cluster is not None:
+            return self.over_cluster("vllm", weights)
         from sei.target.vllm.engine import VLLMEngine
 
         return VLLMEngine(weights, self)
@@ -63,9 +65,18 @@ class VLLM:
         return {"batch_invariant": self.batch_invariant, "nf4": self.nf4}
 
     def complaints(self) -> list[str]:
-        return []
+        found = list(self.cluster_complaints())
+        if self.cluster is not None and self.processes is not None:
+            found.append(
+                f"engine.processes={self.processes} is for one machine; with engine.cluster=ray there are as many as the nodes' "
+                "GPUs allow (engine.tensor_parallel, engine.cores). Leave it out"
+            )
+        return found
 
     def check(self) -> None:
+        if self.cluster is not None:
+            self.check_cluster()
+            return
         found = probe(self.executable)
         where = "" if self.python is None else f" in the environment of engine.python={self.python}"
         if found["version"] is None:
@@ -86,6 +97,8 @@ class VLLM:
 
     def announce(self, weights: Weights) -> list[str]:
         """What it would start for these weights."""
+        if self.cluster is not None:
+            return self.announce_cluster("vllm", weights)
         from sei.target.vllm.layout import group_gpus, is_invariant
 
         places = group_gpus(self, weights)
@@ -101,6 +114,11 @@ class VLLM:
                 f"The target is trained as {weights.quantization} and generates {kind} (engine.nf4={self.nf4})"
             )
         return lines
+
+    def gpus_each(self, weights: Weights) -> int:
+        from sei.target.vllm.layout import group_gpus
+
+        return len(group_gpus(self, weights)[0])
 
     def adapter_complaints(self, rank: int, modules: Sequence[str]) -> Iterator[str]:
         for fault in adapters.complaints(rank, modules):
