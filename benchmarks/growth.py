@@ -1,10 +1,11 @@
 """What grows faster than its work: everything that runs over all records, at 1x, 10x and 100x as many.
 
-Usage: `python benchmarks/growth.py [--only novelty store_put] [--base 300]`. Prints seconds of CPU, ratios and exponents, asserts nothing.
+Usage: `python benchmarks/growth.py [--only novelty store_put] [--base 300]`. Prints seconds of CPU, ratios and exponents, asserts
+nothing.
 
-The model is left out: its work grows as the tokens do. Each line does the bookkeeping of one stage (or of the store, or of the page)
-on made-up records, so many of them, ten times and a hundred times as many. An exponent of 1 is time that grows as the work; the
-exponent stands between each size and the one before it, and that of the last is the one that matters.
+The model is left out: its work grows as the tokens do. Each line does the bookkeeping of one stage (or of the store, or of the
+page) on made-up records, so many of them, ten times and a hundred times as many. An exponent of 1 is time that grows as the work;
+the exponent stands between each size and the one before it, and that of the last is the one that matters.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from sei.answers import Style
 from sei.clustering.clusterers import KMeans
 from sei.clustering.embedders import Hashing
+from sei.compose import register
 from sei.data.overlap import SimilarityFilter
 from sei.ledger import read_ledger
 from sei.llm.account import RUN_FILE
@@ -311,6 +313,7 @@ def main() -> None:
     parser.add_argument("--base", type=int, default=300, help="records at 1x, for the costliest")
     parser.add_argument("--times", type=int, nargs="*", default=[1, 10, 100])
     options = parser.parse_args()
+    register()
     print("what                  records: seconds, at each size            ratios        exponents")
     for name in options.only:
         prepare, factor = MEASURED[name]

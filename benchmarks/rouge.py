@@ -9,8 +9,8 @@ of the same pairs and extrapolated. The decisions are compared where they could 
 just below the threshold, and on the random sample.
 
 Then the index (`sei.data.index`) beside a loop that compares every pair with rapidfuzz, at growing numbers of references. So
-many questions are made of GSM8K's: sentences of several of them, other numbers. Both are asked the same new questions, one in four
-of them a reference with one word in five changed; the loop fewer of them where there are very many references.
+many questions are made of GSM8K's: sentences of several of them, other numbers. Both are asked the same new questions, one in
+four of them a reference with one word in five changed; the loop fewer of them where there are very many references.
 """
 
 from __future__ import annotations

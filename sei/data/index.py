@@ -3,9 +3,10 @@
 Place in the flow: `sei.data.overlap` compares a text, word by word in order, only with the candidates that it gets here. With a
 million texts that is a few hundred instead of all, and none is ever missing that the comparison with all would find.
 
-Why none is missing. ROUGE-L F of texts of m and n words with a longest common subsequence of L words is 2L / (m + n). So F reaches
-the threshold t only where L >= t (m + n) / 2. The subsequence takes from both texts, so they have at least L words in common, a
-repeated word counting as often as both have it. As L <= n, that is at least t m / (2 - t) words, however long the other text is.
+Why none is missing. ROUGE-L F of texts of m and n words with a longest common subsequence of L words is 2L / (m + n). So F
+reaches the threshold t only where L >= t (m + n) / 2. The subsequence takes from both texts, so they have at least L words in
+common, a repeated word counting as often as both have it. As L <= n, that is at least t m / (2 - t) words, however long the other
+text is.
 Leave out k of the text's words, fewer than that: the other text still has at least t (m + n) / 2 - k of those that are left.
 So the index leaves out the k words that most texts have, whose lists are long, and counts in the lists of the others.
 
