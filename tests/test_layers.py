@@ -168,6 +168,7 @@ ALLOWED: dict[str, set[str]] = {
         "recipes",
         "plan",
     },
+    "scale": {"errors", "workspace", "target", "compose", "tracking", "lab", "recipes", "fit", "gpu_hours"},
     "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "prospect", "plan", "rehearsal", "ledger"},
     "sweep": {"terminal", "tracking"},
     # Commands.
@@ -217,7 +218,6 @@ ALLOWED_HYDRA = {
     "sei/compose.py",
     "sei/config.py",
     "train.py",
-    "sei/calibrate.py",  # composes a configuration as train.py does
     "sei/sweep.py",  # Hydra calls it
 }
 
