@@ -65,7 +65,7 @@ class Record:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Self:
         """The record that `to_json` wrote. Raises TypeError for a missing or unknown field."""
-        hints = _hints(cls)
+        hints = _hints(cls)  # type: ignore[arg-type]  # mypy takes no class for hashable
         values = {name: _restore(hints.get(name), value) for name, value in row.items()}
         return cls(**values)
 

@@ -27,9 +27,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_LEFT_OUT = (
-    0.9  # of the words that may be left out: the last tenth costs little and rules out nearly all that is unlike
-)
+# Of the words that may be left out: the last tenth costs little and rules out nearly all that is unlike.
+_LEFT_OUT = 0.9
 _SAFE = 1 - 1e-9  # above the rounding error of any score, so that a score at the threshold is never ruled out
 
 
