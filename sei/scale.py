@@ -4,7 +4,7 @@ Place in the flow: before machines are booked, or a teacher's limits are raised.
 
 - stated rates: the target's work and the teacher's calls are those of a dry run (`recipe.work`, `recipe.calls`), GPU-seconds are
   those of `sei.gpu_hours`, what runs over all records is what `benchmarks/growth.py` and `benchmarks/rouge.py` measured;
-- `--measured RUN ...`: seconds of each stage of runs on one machine, for a run of another size on the same machine. One run says
+- `--measured RUN`: seconds of each stage of runs on one machine, for a run of another size on the same machine. One run says
   how long a stage takes for each of its records; two runs of different sizes say also what it takes whatever its size.
 
 An estimate, of one round: stages come one after another, GPUs share the work evenly, and nothing is said of a busy network or of
@@ -12,9 +12,9 @@ a teacher that is down.
 
 Example::
 
-    python -m sei.scale model=llama3-8b-instruct --times 1 10 --gpus 1 8 --requests 500 --tokens 300000
-    python -m sei.scale --measured SMALL LARGER data.train=4000 recipe.synthesis.budget=2000
-    python -m sei.scale --measured SMALL LARGER --beside RUN
+    python -m sei.scale model=llama3-8b-instruct --times 1,10 --gpus 1,8 --requests 500 --tokens 300000
+    python -m sei.scale --measured SMALL --measured LARGER data.train=4000 recipe.synthesis.budget=2000
+    python -m sei.scale --measured SMALL --measured LARGER --beside RUN
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
@@ -344,18 +343,32 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sei.scale", description=__doc__.partition("\n")[0] if __doc__ else ""
     )
-    several: dict[str, Any] = {"nargs": "+", "metavar": "N"}
+
+    def numbers(text: str) -> list[float]:
+        return [float(value) for value in text.split(",")]
+
+    def counts(text: str) -> list[int]:
+        return [int(value) for value in text.split(",")]
+
     parser.add_argument(
-        "--times", type=float, default=[1.0], help="the configured problems and candidates so often", **several
+        "--times",
+        metavar="N,N",
+        type=numbers,
+        default=[1.0],
+        help="the configured problems and candidates so often",
     )
-    parser.add_argument("--gpus", type=int, default=[1], **several)
-    parser.add_argument("--requests", type=float, default=[500.0], help="the teacher takes in a minute", **several)
-    parser.add_argument("--tokens", type=float, default=[300_000.0], help="the teacher takes in a minute", **several)
-    parser.add_argument("--in-flight", type=int, default=[64], help="calls to the teacher at once", **several)
+    parser.add_argument("--gpus", metavar="N,N", type=counts, default=[1])
+    parser.add_argument(
+        "--requests", metavar="N,N", type=numbers, default=[500.0], help="the teacher takes in a minute"
+    )
+    parser.add_argument(
+        "--tokens", metavar="N,N", type=numbers, default=[300_000.0], help="the teacher takes in a minute"
+    )
+    parser.add_argument("--in-flight", metavar="N,N", type=counts, default=[64], help="calls to the teacher at once")
     parser.add_argument("--transformers", action="store_true", help="generate with transformers instead of vLLM")
     parser.add_argument("--gpu-dollars", type=float, help="US dollars for a GPU-hour")
     parser.add_argument(
-        "--measured", type=Path, nargs="+", metavar="RUN", help="finished runs of one machine, for their rates"
+        "--measured", type=Path, action="append", metavar="RUN", help="a finished run of this machine, for its rates"
     )
     parser.add_argument("--beside", type=Path, metavar="RUN", help="predict this run's size, and show what it took")
     parser.add_argument("overrides", nargs="*", help="as for train.py: model=llama3-8b-instruct recipe=sei ...")

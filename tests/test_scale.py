@@ -131,7 +131,7 @@ def test_the_prediction_beside_a_run(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_stated_rates_of_a_configured_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("--times 1 1000 --gpus 1 100 --gpu-dollars 2 data.train=60 data.test=20".split()) == 0
+    assert main("--gpu-dollars 2 --times 1,1000 --gpus 1,100 data.train=60 data.test=20".split()) == 0
     printed = capsys.readouterr().out
     assert "60,000 |" in printed  # training problems
     for row in ("attempts", "selection, one-shot", "training, recipe.training", "near copies", "in all", "most of it"):
@@ -141,7 +141,7 @@ def test_the_stated_rates_of_a_configured_run(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ("--gpus 1 2 --times 1 2 3", "--gpus: 2 values; give one, or 3"),
+        ("--gpus 1,2 --times 1,2,3", "--gpus: 2 values; give one, or 3"),
         ("--requests 0", "must be above 0"),
         ("--beside somewhere", "--beside needs --measured"),
         ("--measured nowhere", "is no finished run"),
