@@ -27,8 +27,8 @@ from fractions import Fraction
 
 from sei.answers import Style
 from sei.arithmetic import ArithmeticRefused, evaluate, parse
-from sei.compose import CONF, prepare, register
-from sei.config import Config, build
+from sei.compose import configured
+from sei.config import Config
 from sei.data.arithmetic import Arithmetic
 from sei.data.arithmetic.corrupt import corrupt
 from sei.data.arithmetic.generate import IN_DOMAIN, stories
@@ -409,8 +409,6 @@ def _dollars(usd: float | None) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
-    from hydra import compose, initialize_config_dir
-
     parser = argparse.ArgumentParser(
         prog="python -m sei.calibrate", description="Measure a teacher on planted mistakes."
     )
@@ -418,13 +416,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", help="as for train.py: teacher=gpt-4o data=gsm8k data.path=DIR ...")
     options = parser.parse_intermixed_args(arguments)
     try:
-        if not CONF.is_dir():
-            raise UserError(
-                f"{CONF}: no such folder. The configuration stays in the checkout: install it with `pip install -e .`"
-            )
-        register()
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = build(compose("config", overrides=prepare(options.overrides)))
+        config = configured(options.overrides)
         display = Display()
         if config.dry_run:
             estimate_costs(config, options.items, display)

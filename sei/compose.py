@@ -520,6 +520,16 @@ def _option(group: str, name: str) -> Path:
     raise UserError(f"{group}={name}: there is no such option")
 
 
+def configured(words: Sequence[str]) -> Config:
+    """The configuration of these words of `train.py`'s command line, for other commands. Raises UserError."""
+    if not CONF.is_dir():
+        raise UserError(
+            f"{CONF}: no such folder. The configuration stays in the checkout: install it with `pip install -e .`"
+        )
+    register()
+    return build(_composed(prepare(words)))
+
+
 # The defaults, for those who say what a run changed
 
 

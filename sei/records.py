@@ -18,6 +18,7 @@ Example::
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import typing
@@ -64,9 +65,15 @@ class Record:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Self:
         """The record that `to_json` wrote. Raises TypeError for a missing or unknown field."""
-        hints = typing.get_type_hints(cls)
+        hints = _hints(cls)  # type: ignore[arg-type]  # mypy takes no class for hashable
         values = {name: _restore(hints.get(name), value) for name, value in row.items()}
         return cls(**values)
+
+
+@functools.cache
+def _hints(kind: type[Record]) -> dict[str, Any]:
+    """The types of its fields, which take longer to find than a record takes to read."""
+    return typing.get_type_hints(kind)
 
 
 def _restore(hint: Any, value: Any) -> Any:

@@ -144,6 +144,6 @@ def test_a_dry_run_asks_nobody_and_a_typo_is_named(tmp_path: Path, capsys: pytes
 def test_an_installation_without_the_checkout_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sei.calibrate.CONF", tmp_path / "conf")  # where `pip install .` has it looked for
+    monkeypatch.setattr("sei.compose.CONF", tmp_path / "conf")  # where `pip install .` has it looked for
     assert main([]) == 2
     assert "pip install -e ." in capsys.readouterr().err

@@ -183,6 +183,7 @@ ALLOWED: dict[str, set[str]] = {
         "recipes",
         "plan",
     },
+    "scale": {"errors", "workspace", "target", "compose", "tracking", "lab", "recipes", "fit", "gpu_hours"},
     "run": {
         "errors",
         "processes",
@@ -246,7 +247,6 @@ ALLOWED_HYDRA = {
     "sei/compose.py",
     "sei/config.py",
     "train.py",
-    "sei/calibrate.py",  # composes a configuration as train.py does
     "sei/sweep.py",  # Hydra calls it
     "sei/launch/jobs.py",  # Hydra calls it, and a job in another process is composed as Hydra does
 }

@@ -16,6 +16,7 @@ Example::
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from array import array
 from collections import Counter
@@ -27,11 +28,13 @@ import numpy.typing as npt
 from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
+from sei.data.index import WordIndex
 from sei.words import split_words
 
-_BATCH = 256  # texts compared at a time: 256 x 30,000 references are 60 MB of scores
+_FEW = 64  # references from which on the index is faster than comparing with all of them
+_CHARACTERS = sys.maxunicode  # the last word number that is a character
 
-Words = array  # of word ids
+Words = str | array  # of word numbers
 
 
 class Overlap(NamedTuple):
@@ -42,7 +45,11 @@ class Overlap(NamedTuple):
 
 
 class SimilarityFilter:
-    """Finds texts whose ROUGE-L F against any reference is at least `threshold`; accepted texts become references."""
+    """Finds texts whose ROUGE-L F against any reference is at least `threshold`; accepted texts become references.
+
+    Decisions, scores and nearest references are those of comparing every text with every reference; `sei.data.index` rules
+    out most of them beforehand.
+    """
 
     def __init__(self, threshold: float, references: Iterable[str] = ()) -> None:
         if not 0 < threshold <= 1:
@@ -51,6 +58,7 @@ class SimilarityFilter:
         self._vocabulary: dict[str, int] = {}
         self._texts: list[str] = []
         self._words: list[Words] = []
+        self._index = WordIndex(threshold)
         for text in references:
             self.add(text)
 
@@ -59,65 +67,59 @@ class SimilarityFilter:
 
     def check(self, text: str) -> Overlap | None:
         """The nearest reference if it is too similar, else None. The text does not become a reference."""
-        return self._nearest([self._ids(text)])[0]
+        return self._nearest(self._ids(text))
 
-    def check_many(self, texts: Sequence[str]) -> list[Overlap | None]:
-        """`check` for many texts at once, which is some hundred times faster; none of them becomes a reference."""
-        words = [self._ids(text) for text in texts]
-        starts = range(0, len(words), _BATCH)
-        return [overlap for start in starts for overlap in self._nearest(words[start : start + _BATCH])]
+    def check_many(self, texts: Iterable[str]) -> list[Overlap | None]:
+        """`check` for many texts; none of them becomes a reference."""
+        return [self.check(text) for text in texts]
 
     def add(self, text: str) -> None:
         """Make `text` a reference."""
-        self._texts.append(text)
-        self._words.append(self._ids(text))
+        self._add(text, self._ids(text))
 
-    def filter_batch(self, texts: Sequence[str]) -> list[Overlap | None]:
+    def filter_batch(self, texts: Iterable[str]) -> list[Overlap | None]:
         """In order: the overlap of each text that is too similar to a reference or to a text kept before it, else None.
 
-        Texts with None are kept: they have become references. The same as `check` and `add` one by one, only faster.
+        Texts with None are kept: they have become references.
         """
         results: list[Overlap | None] = []
-        for start in range(0, len(texts), _BATCH):
-            batch = texts[start : start + _BATCH]
-            words = [self._ids(text) for text in batch]
-            nearest = self._nearest(words)
-            among = rouge_l(words, words)
-            kept: list[int] = []
-            for index, text in enumerate(batch):
-                overlap = nearest[index]
-                if kept:
-                    closest = kept[int(among[index, kept].argmax())]
-                    score = float(among[index, closest])
-                    if score >= self.threshold and (overlap is None or score > overlap.score):
-                        overlap = Overlap(score, batch[closest])
-                if overlap is None:
-                    kept.append(index)
-                    self._texts.append(text)
-                    self._words.append(words[index])
-                results.append(overlap)
+        for text in texts:
+            ids = self._ids(text)
+            results.append(self._nearest(ids))
+            if results[-1] is None:
+                self._add(text, ids)
         return results
 
-    def _ids(self, text: str) -> Words:
+    def _ids(self, text: str) -> list[int]:
         vocabulary = self._vocabulary
-        return array("I", [vocabulary.setdefault(word, len(vocabulary)) for word in split_words(text.lower())])
+        return [vocabulary.setdefault(word, len(vocabulary)) for word in split_words(text.lower())]
 
-    def _nearest(self, words: Sequence[Words]) -> list[Overlap | None]:
-        if not self._words:
-            return [None] * len(words)
-        scores = rouge_l(words, self._words)
-        best = scores.argmax(axis=1)
-        return [
-            Overlap(float(row[index]), self._texts[index]) if row[index] >= self.threshold else None
-            for row, index in zip(scores, best, strict=True)
-        ]
+    def _add(self, text: str, ids: list[int]) -> None:
+        self._texts.append(text)
+        self._words.append(_as_sequence(ids))
+        self._index.add(ids)
+
+    def _nearest(self, ids: list[int]) -> Overlap | None:
+        few = len(self._words) <= _FEW
+        candidates = range(len(self._words)) if few else self._index.candidates(ids).tolist()
+        if not candidates:
+            return None
+        scores = rouge_l(_as_sequence(ids), self._words if few else [self._words[one] for one in candidates])
+        best = int(scores.argmax())
+        return Overlap(float(scores[best]), self._texts[candidates[best]]) if scores[best] >= self.threshold else None
 
 
-def rouge_l(candidates: Sequence[Words], references: Sequence[Words]) -> npt.NDArray[np.float64]:
-    """ROUGE-L F of every candidate with every reference, [candidates, references]; 0 where either has no words."""
-    common = process.cdist(candidates, references, scorer=LCSseq.similarity, dtype=np.int32).astype(np.float64)
+def _as_sequence(ids: list[int]) -> Words:
+    """Word numbers as rapidfuzz compares them fastest: as characters, where there are so many. It takes both kinds together."""
+    return "".join(map(chr, ids)) if max(ids, default=0) <= _CHARACTERS else array("Q", ids)
+
+
+def rouge_l(candidate: Words, references: Sequence[Words]) -> npt.NDArray[np.float64]:
+    """ROUGE-L F of a text with every reference; 0 where either has no words."""
+    [row] = process.cdist([candidate], references, scorer=LCSseq.similarity, dtype=np.int32)
+    common = row.astype(np.float64)
     # The order of operations is rouge_score's, so that a score at the threshold falls on the same side.
-    precision = common / np.maximum([[len(words)] for words in candidates], 1)
+    precision = common / max(len(candidate), 1)
     recall = common / np.maximum([len(words) for words in references], 1)
     total = precision + recall
     return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)

@@ -78,6 +78,7 @@ CREATE TABLE IF NOT EXISTS batch_lines (
     request TEXT NOT NULL,        -- as JSON, so that any run can merge the batch
     PRIMARY KEY (key, tag)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS batch_lines_by_tag ON batch_lines (tag);
 """
 
 _LOOK_UP_CHUNK = 500  # keys in one SELECT; SQLite's own limit on variables is far higher

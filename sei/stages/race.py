@@ -24,8 +24,10 @@ Example::
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 PILOT = 50  # candidates that are asked everything, to know the problems
 FULL = 256  # questions that fill a target's batches: with fewer at once, each candidate is asked more of its own
@@ -45,6 +47,8 @@ class Race:
         self.tokens = [0] * self.problems  # of all answers to each problem
         self.answers = 0
         drawn = sorted(range(len(ids)), key=lambda item: ids[item])  # ids are hashes, so this is a random order
+        rank = {name: place for place, name in enumerate(sorted(set(ids)))}
+        self._rank = np.array([rank[name] for name in ids], dtype=np.int64)
         self._pilot = drawn[: max(1, min(PILOT, len(ids) // 20))]
         self._rates: list[float] = []  # how often the pilot solved each problem
         self._cut = 1.0  # an estimate of the lowest score that is kept
@@ -79,7 +83,8 @@ class Race:
 
         Equal ones are ordered by id, which is a hash and so unrelated to the content.
         """
-        return sorted(range(len(self.ids)), key=lambda item: (-self.lowest[item], self.ids[item]))
+        ranked: list[int] = np.argsort(self._places(self.lowest), kind="stable").tolist()
+        return ranked
 
     def asked(self, item: int) -> int:
         """How many problems a candidate has been asked."""
@@ -87,8 +92,7 @@ class Race:
 
     def decided(self) -> int:
         """How many answers are known or cannot matter any more."""
-        open_ = set(self._undecided())
-        return sum(self.asked(item) if item in open_ else self.problems for item in range(len(self.ids)))
+        return self.problems * len(self.ids) - sum(self.problems - self.asked(item) for item in self._undecided())
 
     def _score(self, item: int, *, if_open: bool) -> float:
         """A candidate's score if all its open answers are right, or all wrong."""
@@ -100,22 +104,19 @@ class Race:
                 shares.append(sum(known) / len(known))
         return round(sum(shares) / len(shares), 6) if shares else 0.0
 
+    def _places(self, scores: Sequence[float]) -> npt.NDArray[np.int64]:
+        """Numbers that order the candidates by score, best first, and equal ones by id."""
+        points = np.rint(np.asarray(scores) / _ROUNDED).astype(np.int64)
+        return (round(1 / _ROUNDED) - points) * len(self.ids) + self._rank
+
     def _undecided(self) -> list[int]:
         """The candidates that are neither in nor out."""
-        best = [(-high, name) for high, name in zip(self.highest, self.ids, strict=True)]
-        worst = [(-low, name) for low, name in zip(self.lowest, self.ids, strict=True)]
-        before_at_best, before_at_worst = sorted(best), sorted(worst)
-
-        def is_in(item: int) -> bool:
-            may_be_before = bisect_left(
-                before_at_best, worst[item]
-            )  # itself among them, if it may be better than its worst
-            return may_be_before - (best[item] < worst[item]) < self.keep
-
-        def is_out(item: int) -> bool:
-            return bisect_left(before_at_worst, best[item]) >= self.keep
-
-        return [item for item in range(len(self.ids)) if not is_in(item) and not is_out(item)]
+        best, worst = self._places(self.highest), self._places(self.lowest)
+        # Who may be before it counts itself, if it may be better than its worst.
+        is_in = np.searchsorted(np.sort(best), worst) - (best < worst) < self.keep
+        is_out = np.searchsorted(np.sort(worst), best) >= self.keep
+        undecided: list[int] = np.flatnonzero(~(is_in | is_out)).tolist()
+        return undecided
 
     def _running(self, undecided: Sequence[int]) -> tuple[list[int], float]:
         """Whom to ask next, in order, and the score that matters: whether they reach it."""
@@ -130,7 +131,7 @@ class Race:
         if self.lowest[leading[-1]] >= self._cut - _ROUNDED:
             behind = set(undecided) - set(leading)
             return sorted(behind), self.lowest[leading[-1]] + min(self._weights, default=0.0)
-        may_lead = sorted(range(len(self.ids)), key=lambda item: (-self.highest[item], self.ids[item]))[: self.keep]
+        may_lead = np.argsort(self._places(self.highest), kind="stable")[: self.keep].tolist()
         return sorted(set(undecided) & set(may_lead)), self.highest[may_lead[-1]]
 
     def _learn(self) -> None:

@@ -9,7 +9,7 @@ answer, and if its question is unlike (ROUGE-L F below the threshold) every seed
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sei.answers import Style, grade
 from sei.data.overlap import SimilarityFilter
@@ -53,7 +53,7 @@ def synthesize(
     goals = split_budget(budget, [kind.size for kind in types])
     kept: dict[str, list[Synthetic]] = {kind.id: [] for kind in types}
     calls = dict.fromkeys(kept, 0)
-    members = {kind.id: [by_id[name] for name in kind.mistake_ids if name in by_id] for kind in types}
+    members = {kind.id: _one_a_question(by_id[name] for name in kind.mistake_ids if name in by_id) for kind in types}
     rejected = [Rejected.make(kind.id, "type_too_small", detail=kind.name) for kind in types if not members[kind.id]]
     received = len(rejected)
     active = [(kind, goal) for kind, goal in zip(types, goals, strict=True) if goal > 0 and members[kind.id]]
@@ -120,6 +120,12 @@ def split_budget(budget: int, sizes: Sequence[int]) -> list[int]:
     return parts
 
 
+def _one_a_question(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """Several mistakes at one problem are one example. In order of the questions, so that a draw depends on nothing else."""
+    distinct = {mistake.question: mistake for mistake in mistakes}
+    return [distinct[question] for question in sorted(distinct)]
+
+
 def _examples(
     members: Sequence[Mistake],
     synthesized: Sequence[Synthetic],
@@ -130,9 +136,8 @@ def _examples(
     """What one call shows: 5 mistakes and 3 synthesized problems, or 8 mistakes until 3 exist (SEI step 4)."""
     enough = len(synthesized) >= synthesized_shown
     wanted = mistakes_shown if enough else mistakes_shown + synthesized_shown
-    problems = {mistake.question: mistake for mistake in members}  # several mistakes at one problem are one example
-    chosen = [problems[question] for question in draw.sample(sorted(problems), min(wanted, len(problems)))]
-    earlier = draw.sample(list(synthesized), synthesized_shown) if enough else []
+    chosen = draw.sample(members, min(wanted, len(members)))
+    earlier = draw.sample(synthesized, synthesized_shown) if enough else []
     return (
         [Seed(item.id, item.question, item.gold_solution, item.gold_answer) for item in chosen],
         [Seed(item.id, item.question, item.solution, item.answer) for item in earlier],

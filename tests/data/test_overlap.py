@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sei.data import overlap as module
 from sei.data.overlap import Overlap, SimilarityFilter, content_key, exact_matches, shared_ngrams
 from sei.data.sources import Published
 from sei.records import Problem
@@ -51,15 +54,28 @@ def _filter_by_loop(texts: list[str], references: list[str], threshold: float) -
     return results
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.parametrize(
+    ("few", "characters"),
+    [(64, sys.maxunicode), (0, sys.maxunicode), (0, 3)],
+    ids=["all compared", "by index", "by index, with more words than characters"],
+)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(_texts, max_size=8), st.lists(_texts, max_size=6), st.sampled_from([0.3, 0.5, 2 / 3, 0.7, 1.0]))
 def test_decisions_and_scores_are_those_of_rouge_score(
-    texts: list[str], references: list[str], threshold: float
+    few: int, characters: int, texts: list[str], references: list[str], threshold: float
 ) -> None:
-    overlaps = SimilarityFilter(threshold, references).filter_batch(texts)
+    with mock.patch.multiple(module, _FEW=few, _CHARACTERS=characters):
+        overlaps = SimilarityFilter(threshold, references).filter_batch(texts)
     assert [overlap and overlap.score for overlap in overlaps] == _filter_by_loop(texts, references, threshold)
     for text, overlap in zip(texts, overlaps, strict=True):
         assert overlap is None or _score(overlap.reference, text) == overlap.score
+
+
+def test_of_equal_references_the_first_is_named() -> None:
+    references = ["a b c d e f g x", "a b c d e f g y"]
+    for few in (0, 64):
+        with mock.patch.object(module, "_FEW", few):
+            assert SimilarityFilter(0.7, references).check("a b c d e f g z") == Overlap(0.875, references[0])
 
 
 @settings(max_examples=100, deadline=None)

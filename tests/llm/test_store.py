@@ -52,6 +52,13 @@ def test_answers_that_arrive_together_are_committed_together(tmp_path: Path) -> 
     assert len(store.get(f"{number:064x}" for number in range(50))) == 50
 
 
+def test_the_lines_of_a_batch_are_found_without_reading_those_of_all_others(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.sqlite")
+    question = "EXPLAIN QUERY PLAN SELECT key, request FROM batch_lines WHERE tag = ? AND outcome = 'open'"
+    [row] = store.write(lambda connection: connection.execute(question, ("a",)).fetchall())
+    assert row[-1].endswith("USING INDEX batch_lines_by_tag (tag=?)")
+
+
 def test_history_gives_means_of_a_prompt(tmp_path: Path) -> None:
     store = Store(tmp_path / "s.sqlite")
     assert store.history("m", "teacher/solve", "abc") is None

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sei.records import Problem, Synthetic
+from sei.records import Problem, Synthetic, content_id
 from sei.stage import Output
 from sei.stages import ask as module
 from sei.stages.race import Race
@@ -187,3 +187,25 @@ def test_a_bound_counts_open_answers_as_right_and_missing_ones_not_at_all() -> N
     race.tell(0, 3, right=None)
     assert race.highest[0] == 0.5  # 1/2 alone: nothing is known of the second group
     assert race.lowest[0] == 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_is_in_or_out_by_comparing_every_pair(seed: int) -> None:
+    draw, count, keep = random.Random(seed), 60, 12
+    race = Race([content_id("synthetic", seed, number) for number in range(count)], [2, 3], keep)
+    bounds = [sorted(draw.choice([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 1.0]) for _ in range(2)) for _ in range(count)]
+    race.lowest, race.highest = [low for low, _ in bounds], [high for _, high in bounds]
+
+    def before(one: int, other: int) -> tuple[bool, bool]:
+        """Whether `one` may come before `other`, and whether it does whatever happens."""
+        places = [[(-round(score, 6), race.ids[item]) for score in bounds[item]] for item in (one, other)]
+        return places[0][1] < places[1][0], places[0][0] < places[1][1]
+
+    pairs = {item: [before(other, item) for other in range(count) if other != item] for item in range(count)}
+    expected = [
+        item
+        for item in range(count)
+        if sum(may for may, _ in pairs[item]) >= keep > sum(does for _, does in pairs[item])
+    ]
+    assert race._undecided() == expected
+    assert race.ranked() == sorted(range(count), key=lambda item: (-bounds[item][0], race.ids[item]))
