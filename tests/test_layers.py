@@ -179,7 +179,9 @@ ALLOWED: dict[str, set[str]] = {
     "comparison": {"errors", "run_files", "records", "ledger", "statistics", "stages", "config", "tracking"},
     "compare": {"errors", "terminal", "comparison", "tracking"},
     "planted": {"errors", "terminal", "run_files", "records", "statistics", "data", "clustering", "stages", "tracking"},
+    "locating": {"records", "statistics", "data", "teacher"},
     "calibrate": {
+        "locating",
         "errors",
         "records",
         "arithmetic",
