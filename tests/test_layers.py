@@ -180,6 +180,7 @@ ALLOWED: dict[str, set[str]] = {
     "compare": {"errors", "terminal", "comparison", "tracking"},
     "planted": {"errors", "terminal", "run_files", "records", "statistics", "data", "clustering", "stages", "tracking"},
     "locating": {"records", "statistics", "data", "teacher"},
+    "aimed": {"errors", "terminal", "run_files", "records", "statistics", "stages", "recipes", "tracking"},
     "calibrate": {
         "locating",
         "errors",
