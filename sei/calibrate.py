@@ -3,12 +3,15 @@ price?
 
 Place in the flow: a command beside `train.py`, with the same overrides. The mistakes are planted, so the wrong step is known:
 one step of a gold solution is spoiled, and the steps after it continue from the wrong value. They come from the arithmetic world
-and, with `data=gsm8k`, from GSM8K's annotated solutions too. With `dry_run=true` it only prints the price.
+and, with `data=gsm8k`, from GSM8K's annotated solutions too. With `--labels`, a person has marked the first wrong step of
+solutions that may be right (see `sei.locating`). With `dry_run=true` it only prints the price.
 
 Example::
 
     python -m sei.calibrate teacher=local teacher.model=NAME teacher.base_url=http://127.0.0.1:8000/v1
     python -m sei.calibrate --items 200 teacher=gpt-4o data=gsm8k data.path=DIR dry_run=true
+    python -m sei.calibrate --labels processbench/gsm8k teacher=gpt-4o
+    python -m sei.calibrate --labels FILE teacher=symbolic data=gsm8k data.path=DIR      # gold solutions from there
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, cast
 
+from sei import locating
 from sei.answers import Style
 from sei.arithmetic import ArithmeticRefused, evaluate, parse
 from sei.compose import configured
@@ -32,22 +37,28 @@ from sei.config import Config
 from sei.data.arithmetic import Arithmetic
 from sei.data.arithmetic.corrupt import corrupt
 from sei.data.arithmetic.generate import IN_DOMAIN, stories
+from sei.data.labelled import FIELDS, SPLITS, Labelled, read_labelled
+from sei.data.overlap import content_key
 from sei.equations import ANNOTATION
 from sei.errors import UserError
 from sei.llm.store import Store
+from sei.locating import Location, solutions_of
 from sei.records import Correction, Diagnosis, Mistake, Problem, content_id
 from sei.stage import Output
 from sei.stages.correct import correct
 from sei.stages.diagnose import diagnose
 from sei.statistics import wilson_interval
 from sei.steps import join_steps, split_steps
-from sei.teacher.base import Charged, Place, Priced, Teacher
+from sei.teacher.api.estimate import Estimate
+from sei.teacher.base import Charged, Locator, Place, Priced, Teacher, can
 from sei.tracking.display import Display
 
 _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|[-+*/()]")
 _NUMBER = re.compile(r"(?<![\d.,])\d[\d,]*(?:\.\d+)?(?!\d)")
 _GAP = r"[\s$A-Za-z]*"  # what may stand between the tokens of an expression in the words: units, `$`
 _STYLE: Style = "gsm8k"  # of the mistakes, those of the arithmetic world too
+_LABELLED_STYLE: Style = "math"  # of labelled solutions: they may hold LaTeX
+_DEFAULT_ITEMS = 100
 _MOST_TRIES = 20  # attempts to spoil one solution before it is skipped
 
 
@@ -337,9 +348,7 @@ def calibrate(config: Config, count: int, display: Display) -> list[Calibration]
 
 def items_by_source(config: Config, count: int) -> dict[str, list[Item]]:
     """The planted mistakes of every source in the configuration."""
-    if count < 1:
-        raise UserError(f"--items {count}: must be at least 1")
-    sources = {"arithmetic": arithmetic_items(count, config.seed)}
+    sources = {"arithmetic": arithmetic_items(_positive(count), config.seed)}
     data = config.data
     if not isinstance(data, Arithmetic):
         sources[data.name] = annotated_items(data.load().train, count, config.seed)
@@ -363,19 +372,118 @@ def estimate_costs(config: Config, count: int, display: Display) -> None:
         for source, items in sources.items():
             for what, role in (("diagnoses", roles.diagnose), ("corrections", roles.correct)):
                 cost = choice.estimate([role(item.mistake) for item in items], _STYLE, store=store)
-                usd = "price unknown" if cost.usd is None else f"about {cost.usd:,.4f} US dollars"
-                display.note(
-                    f"{source}: {cost.calls:,} {what}, {cost.stored:,} of them in the store; {usd} ({cost.basis})"
-                )
+                _print_cost(f"{source}: ", what, cost, display)
+
+
+def calibrate_labels(config: Config, name: str, count: int | None) -> list[Location]:
+    """Measure how well `config.teacher` finds the labelled steps of `name`. Raises UserError for what the user can fix."""
+    choice, labelled = config.teacher, _labelled(config, name, count)
+    gold = _gold(config)
+    store = config.cache_dir / "teacher.sqlite"
+    described = choice.open(Place(_LABELLED_STYLE, store, config.cache_dir)).fingerprint()
+    account = content_id("labels", described, [one.id for one in solutions_of(labelled, gold)])
+    teacher = choice.open(Place(_LABELLED_STYLE, store, config.cache_dir / "calibrations" / account))
+    try:
+        results = locating.measure(labelled, cast(Locator, teacher), gold, name=teacher.name, source=name)
+        charged = teacher.charged() if isinstance(teacher, Charged) else {}
+    finally:
+        teacher.close()
+    usd = None if charged is None else charged.get("locate", 0.0)
+    # What a generator's share of the dollars was is not kept: the whole has it.
+    return [dataclasses.replace(result, usd=usd if result.generator == "all" else None) for result in results]
+
+
+def _labelled(config: Config, name: str, count: int | None) -> list[Labelled]:
+    if not can(config.teacher, Locator):
+        raise UserError(
+            f"--labels: teacher={config.teacher.name} cannot look for a wrong step in solutions that may be right"
+        )
+    labelled = read_labelled(name)
+    if count is None or count >= len(labelled):
+        return labelled
+    return random.Random(f"labels/{config.seed}").sample(labelled, _positive(count))
+
+
+def _gold(config: Config) -> dict[str, Problem]:
+    """The problems of the data set with their gold solutions, by `content_key` of the question."""
+    if isinstance(config.data, Arithmetic):
+        return {}
+    splits = config.data.load()
+    problems = [*splits.train, *splits.validation, *(one for test in splits.tests.values() for one in test)]
+    return {content_key(problem.question): problem for problem in problems}
+
+
+def _positive(count: int) -> int:
+    if count < 1:
+        raise UserError(f"--items {count}: must be at least 1")
+    return count
+
+
+def estimate_labels(config: Config, name: str, count: int | None, display: Display) -> None:
+    """Print what `calibrate_labels` would cost, without asking the teacher."""
+    choice, path = config.teacher, config.cache_dir / "teacher.sqlite"
+    labelled = _labelled(config, name, count)
+    if not isinstance(choice, Priced):
+        display.note(f"{name}: {len(labelled):,} labelled solutions; teacher={choice.name} is free")
+        return
+    roles = choice.roles(_LABELLED_STYLE)
+    with closing(Store(path)) if path.exists() else nullcontext() as store:
+        jobs = [roles.locate(solution) for solution in solutions_of(labelled, {})]
+        _print_cost(f"{name}: ", "labelled solutions", choice.estimate(jobs, _LABELLED_STYLE, store=store), display)
+
+
+def _print_cost(before: str, what: str, cost: Estimate, display: Display) -> None:
+    usd = "price unknown" if cost.usd is None else f"about {cost.usd:,.4f} US dollars"
+    display.note(f"{before}{cost.calls:,} {what}, {cost.stored:,} of them in the store; {usd} ({cost.basis})")
+
+
+def _print_csv(rows: Sequence[dict[str, Any]]) -> None:
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def show_labels(results: Sequence[Location], display: Display) -> None:
+    """Print a table on a terminal, CSV elsewhere."""
+    if not display.console.is_terminal:
+        _print_csv([dataclasses.asdict(result) for result in results])
+        return
+    from rich.table import Table
+
+    table = Table(title=f"Teacher {results[0].teacher} on the labels of {results[0].source}")
+    for column in ("generator", "erroneous", "found", "correct", "passed", "F1", "decided", "right where named"):
+        table.add_column(column, justify="left" if column == "generator" else "right")
+    for one in results:
+        table.add_row(
+            one.generator,
+            f"{one.erroneous:,}",
+            _share(one.accuracy_erroneous),
+            f"{one.correct:,}",
+            _share(one.accuracy_correct),
+            _share(one.f1, one.f1_low, one.f1_high),
+            f"{one.decided:,}",
+            _share(one.precision, one.precision_low, one.precision_high),
+        )
+    display.console.print(table)
+    display.note(
+        f"A gold solution is known for {results[0].with_gold:,} of them; a teacher over an API is not shown it"
+    )
+    if results[0].rejected:
+        display.note(f"Undecided: {results[0].rejected}")
+    if results[0].usd is None or results[0].usd > 0:
+        display.note(f"US dollars: {_dollars(results[0].usd)}")
+
+
+def _share(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def show(results: Sequence[Calibration], display: Display) -> None:
     """Print a table on a terminal, CSV elsewhere."""
-    rows = [dataclasses.asdict(result) for result in results]
     if not display.console.is_terminal:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        _print_csv([dataclasses.asdict(result) for result in results])
         return
     from rich.table import Table
 
@@ -410,18 +518,26 @@ def _dollars(usd: float | None) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m sei.calibrate", description="Measure a teacher on planted mistakes."
+        prog="python -m sei.calibrate", description="Measure a teacher on planted mistakes, or on labels."
     )
-    parser.add_argument("--items", type=int, default=100, help="mistakes per source (default: 100)")
+    parser.add_argument(
+        "--items", type=int, help="mistakes per source (default: 100), or labelled solutions (default: all)"
+    )
+    parser.add_argument("--labels", help=f"a file with the fields {FIELDS}, or processbench/{'|'.join(SPLITS)}")
     parser.add_argument("overrides", nargs="*", help="as for train.py: teacher=gpt-4o data=gsm8k data.path=DIR ...")
     options = parser.parse_intermixed_args(arguments)
     try:
         config = configured(options.overrides)
         display = Display()
-        if config.dry_run:
-            estimate_costs(config, options.items, display)
+        planted = _DEFAULT_ITEMS if options.items is None else options.items
+        if options.labels and config.dry_run:
+            estimate_labels(config, options.labels, options.items, display)
+        elif options.labels:
+            show_labels(calibrate_labels(config, options.labels, options.items), display)
+        elif config.dry_run:
+            estimate_costs(config, planted, display)
         else:
-            show(calibrate(config, options.items, display), display)
+            show(calibrate(config, planted, display), display)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -26,6 +26,10 @@ _TOKEN = re.compile(
     r"|(?P<paren>[()])|(?P<equals>=)|(?P<word>[A-Za-z'’]+\.?)|(?P<space>\s+)|(?P<other>.)",
     re.DOTALL,
 )
+_SPACED_THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d,])")
+_SPEECH = re.compile(
+    r"(?:[A-Za-z]+\s+){3,}=\s*\$?$"
+)  # "1/4 as much as a manicure = " beside annotations is no equation
 _MAX_STEP = 20_000  # characters; a longer "step" is a model in a loop, and has thousands of equations
 _MAX_UNIT_WORDS = 6  # "3 boxes of red pens * 4": words allowed between a number and its operator
 
@@ -54,6 +58,11 @@ class Equation:
         return is_rounding(self.value, self.claimed, self.claimed_text)
 
 
+def close_thousands(text: str) -> str:
+    """`$350 000` as `$350000`: a space between thousands would make two numbers of one."""
+    return _SPACED_THOUSANDS.sub(lambda match: match[0].replace(" ", ""), text)
+
+
 def is_rounding(value: Fraction, claimed: Fraction, claimed_text: str) -> bool:
     """Whether `claimed` is `value` exactly or, if it has decimals, to within one unit of its last one."""
     if value == claimed:
@@ -80,7 +89,7 @@ def _read_step(index: int, step: str) -> tuple[Equation, ...]:
             covered.update(range(match.start(), match.end() + 1))
     # An annotation such as <<32=32>> explains nothing: its visible text does.
     for left, (start, end), right in _plain(ANNOTATION.sub(_blank, step)):
-        if start in covered or end - 1 in covered:
+        if start in covered or end - 1 in covered or (covered and _SPEECH.search(step[:start])):
             continue
         equation = _equation(index, left, right, None, annotated=False)
         if equation is not None and isinstance(equation.expression, Operation):
@@ -104,6 +113,10 @@ def _plain(text: str) -> Iterator[tuple[str, tuple[int, int], str]]:
             end = quotient[2].end()
         else:
             result, end = right[0], right.end()
+            quotient = quotient[:1]
+        following = tokens[position + 1 + len(quotient) : position + 3 + len(quotient)]
+        if len(following) == 2 and following[0].lastgroup == "operator" and following[1].lastgroup == "number":
+            continue  # a = b * c: what stands on the right is no result yet
         parts: list[str] = []
         words, open_parens = 0, 0
         for index in range(position - 1, -1, -1):

@@ -114,6 +114,22 @@ def _share(values: npt.NDArray[np.float64]) -> Interval:
     return wilson_interval(mean * effective, effective)
 
 
+def harmonic_interval(first: tuple[int, int], second: tuple[int, int], *, seed: int = 0) -> Interval:
+    """The harmonic mean of two accuracies, each (right, n), on separate items, and its 95 % bootstrap interval.
+
+    Items are resampled within each group, so the number right in a resample is binomial. 0 where either accuracy is.
+    """
+    if not first[1] or not second[1]:
+        raise ValueError(f"both groups need items: {first[1]} and {second[1]}")
+    generator = np.random.default_rng(seed)
+    shares = [generator.binomial(n, right / n, RESAMPLES) / n for right, n in (first, second)]
+    total = shares[0] + shares[1]
+    means = np.divide(2 * shares[0] * shares[1], total, out=np.zeros_like(total), where=total > 0)
+    low, high = (float(value) for value in np.percentile(means, (2.5, 97.5)))
+    one, other = first[0] / first[1], second[0] / second[1]
+    return Interval(2 * one * other / (one + other) if one + other else 0.0, low, high)
+
+
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     """McNemar's exact test that two models are right equally often on the same items (binomial, where they differ)."""
     first_right, second_right = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)

@@ -224,7 +224,7 @@ def _load_split(name: str, split: str, path: str | None, key: str) -> list[Probl
     source, place = _source(name), _place(name, split, path, key)
     found: Iterable[tuple[str, Row | Fault]]
     if isinstance(place, Hub):
-        found = _hub_rows(name, place, split, key)
+        found = hub_rows(place, split, f"data={name}", _remedy(name, split, key))
         none = f"{place.id} gave no problems for {split}. {_remedy(name, split, key)}"
     else:
         found = (row for file in place for row in rows(file))
@@ -289,8 +289,11 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]{1,18})", str(path))]
 
 
-def _hub_rows(name: str, hub: Hub, split: str, key: str) -> list[tuple[str, Row | Fault]]:
-    """("id/configuration:part:number", row) for every row of a split."""
+def hub_rows(hub: Hub, split: str, what: str, remedy: str) -> list[tuple[str, Row | Fault]]:
+    """("id/configuration:part:number", row) for every row of a split.
+
+    Raises UserError where the hub cannot be read; `what` was asked for, and `remedy` says what to do instead.
+    """
     import datasets
 
     found: list[tuple[str, Row | Fault]] = []
@@ -303,8 +306,7 @@ def _hub_rows(name: str, hub: Hub, split: str, key: str) -> list[tuple[str, Row 
     except Exception as error:  # the hub's clients raise dozens of types, most of them for "no network"
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
         raise UserError(
-            f"data={name}: {hub.id} could not be read from the hub ({type(error).__name__}: {first}). "
-            f"{_remedy(name, split, key)}"
+            f"{what}: {hub.id} could not be read from the hub ({type(error).__name__}: {first}). {remedy}"
         ) from error
     return found
 

@@ -167,6 +167,26 @@ class Solver(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Solution:
+    """A solution, right or wrong, whose first wrong step is sought. Its steps are given, not read from a text."""
+
+    id: str
+    question: str
+    steps: tuple[str, ...]
+    gold_answer: str = ""  # "" where unknown, as the gold solution
+    gold_solution: str = ""
+
+
+@runtime_checkable
+class Locator(Protocol):
+    """A teacher that finds the first wrong step of a solution that may be right."""
+
+    def locate(self, solutions: Sequence[Solution]) -> list[int | Rejected]:
+        """For each in order the number of its first wrong step, from 1, or 0 where none is wrong."""
+        ...
+
+
 @runtime_checkable
 class Charged(Protocol):
     """A teacher that is paid by the call."""

@@ -87,7 +87,7 @@ def role_of(body: Mapping[str, Any]) -> str:
         by_field = {
             "keyphrases": "diagnose", "steps": "correct", "problems": "synthesize",
             "faults": "inspect", "cause": "trace", "merges": "cluster_merge", "description": "name_type",
-            "question": "evolve",
+            "question": "evolve", "reason": "locate",
         }  # fmt: skip
         if "groups" in fields:
             return "cluster_extend" if "<groups>" in prompt else "cluster_seed"
@@ -169,6 +169,7 @@ def scripted(body: Mapping[str, Any], gold: Mapping[str, str]) -> str:
     replies: dict[str, dict[str, Any]] = {
         "diagnose": {"step": step if steps else 0, "reason": f"Step {step} is wrong.", "kind": "wrong operation",
                      "keyphrases": [PHRASES[seed % len(PHRASES)]]},
+        "locate": {"reason": "It was checked.", "step": seed % (len(steps) + 1)},
         "correct": {"step": step, "explanation": "The quantity is wrong.", "steps": [f"The result is {answer}."],
                     "answer": answer},
         "evolve": {"question": problem(seed, 0)["question"]},

@@ -16,7 +16,7 @@ from sei.teacher.api.limits import Limits, limits_with
 from sei.teacher.api.replies import CorrectionReply
 from sei.teacher.api.roles import Roles, read_template
 from sei.teacher.api.structured import ParseError, parse
-from sei.teacher.base import Seed, SynthesisRequest
+from sei.teacher.base import Seed, Solution, SynthesisRequest
 from sei.teacher.review import Revision
 from sei.templates import Step, ThoughtTemplate, make_trace
 
@@ -49,6 +49,7 @@ def test_every_prompt_is_filled_completely() -> None:
         jobs = [
             roles.solve("2+3?", "p"),
             roles.diagnose(MISTAKE),
+            roles.locate(Solution("solution-1", "2+3?", ("2+3 is 5.", "So 5."))),
             roles.correct(MISTAKE, DIAGNOSIS),
             roles.correct(MISTAKE),
             roles.evolve("2+3?", "p"),
@@ -66,7 +67,7 @@ def test_every_prompt_is_filled_completely() -> None:
         for job in jobs:
             assert "{{" not in job.request.text
             assert job.request.prompt_hash == prompts.load(job.request.prompt).hash
-    assert len({job.request.prompt for job in jobs}) == 14  # twelve roles, trace and inspect in two forms
+    assert len({job.request.prompt for job in jobs}) == 15  # thirteen roles, trace and inspect in two forms
 
 
 def test_what_the_teacher_may_see() -> None:

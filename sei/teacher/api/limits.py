@@ -19,6 +19,7 @@ from sei.errors import UserError
 RoleName = Literal[
     "solve",
     "diagnose",
+    "locate",
     "correct",
     "evolve",
     "synthesize",
@@ -47,6 +48,7 @@ class Limits:
 LIMITS: dict[RoleName, Limits] = {
     "solve": Limits(1024, 0.0, 250),
     "diagnose": Limits(512, 0.0, 90),
+    "locate": Limits(1024, 0.0, 150),
     "correct": Limits(1024, 0.0, 180),
     "evolve": Limits(512, 0.8, 100),
     "cluster_seed": Limits(8192, 0.0, 2200),  # copies about 100 phrases of 15 tokens

@@ -48,6 +48,11 @@ class DiagnosisReply(_Reply):
     keyphrases: list[str]
 
 
+class LocationReply(_Reply):
+    reason: str
+    step: int
+
+
 class CorrectionReply(_Reply):
     step: int
     explanation: str

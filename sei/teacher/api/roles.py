@@ -35,6 +35,7 @@ from sei.teacher.api.replies import (
     GroupMerge,
     GroupsReply,
     InspectionReply,
+    LocationReply,
     MergeItem,
     MergesReply,
     PhraseGroup,
@@ -46,7 +47,7 @@ from sei.teacher.api.replies import (
     TypeNameReply,
 )
 from sei.teacher.api.structured import ParseError, after_reasoning, parse, parse_list, schema_text
-from sei.teacher.base import Draft, Seed, SynthesisRequest
+from sei.teacher.base import Draft, Seed, Solution, SynthesisRequest
 from sei.teacher.review import Inspection, Revision
 from sei.templates import Malformed, ThoughtTemplate, make_trace
 
@@ -107,6 +108,20 @@ class Roles:
             "steps": _numbered(mistake, self.style),
         }
         return self._job("diagnose", "diagnose", mistake.id, read, DiagnosisReply, **values)
+
+    def locate(self, solution: Solution) -> Job[int]:
+        """The first wrong step of a solution that may be right, 0 where none is. The gold solution is not shown."""
+
+        def read(text: str) -> int:
+            step, last = parse(text, LocationReply).step, len(solution.steps)
+            _expect(
+                0 <= step <= last,
+                f"step: {step}, but the solution's steps are 1 to {last}, and 0 says that none is wrong",
+            )
+            return step
+
+        values = {"question": solution.question, "steps": number_steps(solution.steps)}
+        return self._job("locate", "locate", solution.id, read, LocationReply, **values)
 
     def correct(self, mistake: Mistake, diagnosis: Diagnosis | None = None) -> Job[Correction]:
         """A correction as in LeMa: without the gold solution. A diagnosis that names a step is passed on as a remark."""

@@ -33,7 +33,7 @@ from sei.teacher.api.limits import limits_with
 from sei.teacher.api.replies import GroupMerge, PhraseGroup, TypeName
 from sei.teacher.api.roles import Harvest, Job, Roles, follow_up
 from sei.teacher.api.structured import ParseError
-from sei.teacher.base import Draft, Place, SynthesisRequest
+from sei.teacher.base import Draft, Place, Solution, SynthesisRequest
 from sei.teacher.review import Inspection, Revision
 from sei.templates import ThoughtTemplate
 
@@ -107,6 +107,10 @@ class ApiTeacher:
 
     def diagnose(self, mistakes: Sequence[Mistake]) -> list[Diagnosis | Rejected]:
         return self.ask([self.roles.diagnose(mistake) for mistake in mistakes])
+
+    def locate(self, solutions: Sequence[Solution]) -> list[int | Rejected]:
+        """First wrong steps, found without the gold solutions."""
+        return self.ask([self.roles.locate(solution) for solution in solutions])
 
     def correct(self, mistakes: Sequence[Mistake], diagnoses: Sequence[Diagnosis]) -> list[Correction | Rejected]:
         """Corrections found without the gold solution. A diagnosis with a step goes along as a reviewer's remark."""

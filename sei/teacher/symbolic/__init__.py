@@ -20,10 +20,10 @@ from typing import Any, ClassVar, Self
 from sei.answers import Style
 from sei.errors import UserError
 from sei.records import Correction, Diagnosis, Mistake, Problem, Rejected, Trace
-from sei.teacher.base import Draft, Place, SynthesisRequest
+from sei.teacher.base import Draft, Place, Solution, SynthesisRequest
 from sei.teacher.review import Inspection, Revision
 from sei.teacher.symbolic.correct import correct
-from sei.teacher.symbolic.diagnose import diagnose
+from sei.teacher.symbolic.diagnose import diagnose, locate
 from sei.teacher.symbolic.evolve import evolve
 from sei.teacher.symbolic.synthesize import synthesize
 from sei.teacher.symbolic.template import KINDS as STEP_KINDS
@@ -55,6 +55,10 @@ class SymbolicTeacher:
     def diagnose(self, mistakes: Sequence[Mistake]) -> list[Diagnosis | Rejected]:
         """First wrong step, kind, keyphrases and explanation, one result per mistake in order."""
         return [diagnose(mistake) for mistake in mistakes]
+
+    def locate(self, solutions: Sequence[Solution]) -> list[int | Rejected]:
+        """First wrong steps by comparison with the gold solutions; Rejected where another step may be the first one."""
+        return [locate(solution) for solution in solutions]
 
     def correct(self, mistakes: Sequence[Mistake], diagnoses: Sequence[Diagnosis]) -> list[Correction | Rejected]:
         """A correction that executes to the gold answer per mistake, in order."""

@@ -38,6 +38,8 @@ def correct(mistake: Mistake, diagnosis: Diagnosis) -> Correction | Rejected:
             mistake.id, f"gold_{problem}", "the gold solution itself does not execute", mistake.gold_solution
         )
     steps, _ = split_steps(mistake.output)
+    if steps and diagnosis.step == 0:
+        return Rejected.make(mistake.id, "first_wrong_step_in_doubt", diagnosis.explanation, mistake.output)
     first = max(1, diagnosis.step)
     reason = "no_candidate"
     for new_steps in _candidates(mistake, diagnosis, steps, first, gold_steps, answer):

@@ -17,16 +17,27 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, get_args
 
+from sei.answers import extract
 from sei.arithmetic import ArithmeticRefused, evaluate, format_number, parse_number
-from sei.equations import Equation, Flat, flatten, levels, read_equations
+from sei.equations import Equation, Flat, close_thousands, flatten, levels, read_equations
 from sei.records import Diagnosis, Mistake, Rejected, content_id
 from sei.steps import split_steps
+from sei.teacher.base import Solution
+from sei.teacher.symbolic.doubts import (
+    called_otherwise,
+    has_unknowns,
+    made_up_number,
+    says_the_same,
+    states_a_result,
+    written_otherwise,
+)
 from sei.teacher.symbolic.quantities import Quantity, read_quantities
-from sei.teacher.symbolic.routes import Routes, Supports
+from sei.teacher.symbolic.routes import USUAL, Routes
+from sei.teacher.symbolic.verdicts import Verdict, verdicts
 
 Kind = Literal[
     "arithmetic_slip",
@@ -154,24 +165,60 @@ def constant_meaning(value: Fraction, text: str) -> str | None:
 
 
 def diagnose(mistake: Mistake) -> Diagnosis | Rejected:
-    """The diagnosis of one mistake; Rejected if the gold solution or answer contains no arithmetic to compare with."""
-    gold_steps, _ = split_steps(mistake.gold_solution)
-    gold = read_equations(gold_steps)
-    if not gold:
-        return Rejected.make(mistake.id, "gold_has_no_equations", "nothing to align with", mistake.gold_solution)
-    try:
-        answer = parse_number(mistake.gold_answer)
-    except ArithmeticRefused as refused:
-        return Rejected.make(mistake.id, "gold_answer_not_a_number", str(refused), mistake.gold_answer)
-    finding = _Comparison(mistake, gold, gold_steps, answer).first_error()
+    """The diagnosis of one mistake; Rejected if the gold solution or answer contains no arithmetic to compare with.
+
+    Its step is 0 where it is in doubt which step goes wrong first: kind and keyphrases are then those of the first
+    equation that is wrong.
+    """
+    steps, answer_text = split_steps(mistake.output)
+    comparison = _compare(mistake.id, mistake.question, mistake.gold_solution, mistake.gold_answer, steps, answer_text)
+    if isinstance(comparison, Rejected):
+        return comparison
+    finding = comparison.first_error() or comparison.judge_end()
+    step, explanation = finding.step, finding.explanation
+    if finding.doubt:
+        step, explanation = 0, f"Which step goes wrong first is not certain: {DOUBTS[finding.doubt]}."
     return Diagnosis(
-        id=content_id("diagnosis", mistake.id, finding.step, finding.kind, finding.keyphrases),
+        id=content_id("diagnosis", mistake.id, step, finding.kind, finding.keyphrases),
         mistake_id=mistake.id,
-        step=finding.step,
+        step=step,
         kind=finding.kind,
         keyphrases=finding.keyphrases,
-        explanation=finding.explanation,
+        explanation=explanation,
     )
+
+
+def locate(solution: Solution) -> int | Rejected:
+    """The first wrong step of a solution that may be right: 0 if none is wrong, Rejected where that is in doubt."""
+    if not solution.gold_solution:
+        return Rejected.make(solution.id, "no_gold_solution", "nothing to compare with", solution.question)
+    text = "\n".join(solution.steps)
+    comparison = _compare(
+        solution.id, solution.question, solution.gold_solution, solution.gold_answer, solution.steps, extract(text)
+    )
+    if isinstance(comparison, Rejected):
+        return comparison
+    finding = comparison.first_error()
+    if finding is None and not (comparison.equations and comparison.reaches_answer):
+        finding = comparison.judge_end()
+    if finding is not None and finding.doubt:
+        return Rejected.make(solution.id, f"in_doubt_{finding.doubt}", DOUBTS[finding.doubt], text)
+    return 0 if finding is None else finding.step
+
+
+def _compare(
+    source_id: str, question: str, gold_solution: str, gold_answer: str, steps: Sequence[str], answer_text: str | None
+) -> _Comparison | Rejected:
+    gold_steps = [close_thousands(step) for step in split_steps(gold_solution)[0]]
+    gold = read_equations(gold_steps)
+    if not gold:
+        return Rejected.make(source_id, "gold_has_no_equations", "nothing to align with", gold_solution)
+    try:
+        answer = parse_number(gold_answer)
+    except ArithmeticRefused as refused:
+        return Rejected.make(source_id, "gold_answer_not_a_number", str(refused), gold_answer)
+    steps = [close_thousands(step) for step in steps]
+    return _Comparison(close_thousands(question), gold, gold_steps, answer, steps, answer_text)
 
 
 @dataclass(frozen=True)
@@ -180,6 +227,21 @@ class _Finding:
     kind: Kind
     keyphrases: tuple[str, ...]
     explanation: str
+    doubt: str = ""  # one of DOUBTS: why another step may be the first wrong one
+
+
+DOUBTS = {
+    "another_route": "a step before this one may belong to another way",
+    "unread_steps": "not every step before this one can be read as plain arithmetic",
+    "unread_gold": "the gold solution cannot be read as plain arithmetic",
+    "said_twice": "a result before this one has been computed twice",
+    "other_name": "a result before this one has another name than in the gold solution",
+    "unused": "nothing comes of the first calculation that the gold solution does not have",
+    "true_sum": "the first calculation that the gold solution does not have is a sum that may be true",
+    "comes_right": "what comes of the first calculation that the gold solution does not have is right",
+    "right_answer": "the answer is right all the same",
+    "no_equations": "there is no equation to check",
+}
 
 
 @dataclass(frozen=True)
@@ -238,62 +300,140 @@ class _Wrong:
 class _Comparison:
     """One wrong solution compared with its gold solution."""
 
-    def __init__(self, mistake: Mistake, gold: list[Equation], gold_steps: list[str], answer: Fraction) -> None:
-        self.question = mistake.question
-        self.quantities = read_quantities(mistake.question)
+    def __init__(
+        self,
+        question: str,
+        gold: list[Equation],
+        gold_steps: Sequence[str],
+        answer: Fraction,
+        steps: Sequence[str],
+        answer_text: str | None,
+    ) -> None:
+        self.question = question
+        self.quantities = read_quantities(question)
         self.gold, self.gold_steps, self.answer = gold, gold_steps, answer
-        self.steps, self.answer_text = split_steps(mistake.output)
-        self.equations = read_equations(self.steps)
-        self.routes = Routes(gold, self.quantities)
-        self.right = self.routes.values | {answer}
+        self.steps, self.answer_text = steps, answer_text
+        self.equations = read_equations(steps)
+        routes = Routes(gold, gold_steps, self.quantities)
+        self.verdicts = verdicts(self.equations, routes, self.quantities)
+        self.right = routes.values | {answer}
         self.stated = {reading for quantity in self.quantities for reading in quantity.readings}
+        self.parts = _parts_of_wholes(gold)
+        self.gold_is_plain = (
+            gold[-1].claimed == answer
+            and not any(has_unknowns(step) for step in gold_steps)
+            and not any(self._made_up(equation, gold[:index]) for index, equation in enumerate(gold))
+        )
 
-    def first_error(self) -> _Finding:
-        if not self.equations:
-            return self._no_work()
-        supports = Supports(self.quantities)
-        for index, equation in enumerate(self.equations):
-            if finding := self._judge(index, equation, supports):
-                return finding
-            supports.learn(equation)
-        return self._judge_end()
+    def _made_up(self, equation: Equation, before: Sequence[Equation]) -> bool:
+        """Whether gold adds or takes away a number that nobody stated."""
+        flat = flatten(equation.expression)
+        made = {one.claimed for one in before} | self.stated
+        words = f"{self.gold_steps[equation.step - 1]} {self.question}"
+        return flat.kind == "sum" and any(
+            value not in made and value in equation.operands and not constant_meaning(value, words)
+            for value in flat.values
+        )
 
-    # -- one equation ------------------------------------------------------------------------------------------
+    @property
+    def reaches_answer(self) -> bool:
+        """Whether the solution ends with the gold answer, on its answer line or in its last equation."""
+        last = self.equations[-1] if self.equations else None
+        return self.answer == self._given_answer() or (last is not None and self.answer in (last.claimed, last.written))
 
-    def _nearest_right(self, value: Fraction, text: str) -> Fraction:
-        """`value`, or the right value that it is a rounding of: gold solutions round in no fixed way."""
-        _, point, decimals = text.partition(".")
-        if value in self.right or not (point and decimals):
-            return value
-        step = Fraction(1, 10 ** min(len(decimals), 9))
-        return next((other for other in sorted(self.right) if abs(value - other) < step), value)
+    def first_error(self) -> _Finding | None:
+        """The first equation that no right solution has, or that does not hold; None if there is none."""
+        for index, verdict in enumerate(self.verdicts):
+            equation = verdict.equation
+            if not equation.holds:
+                finding = self._wrong_value(index, verdict)
+            elif equation.written != equation.claimed and not self._same_display(equation):
+                finding = self._miswritten(equation)
+            elif verdict.status == "wrong":
+                finding = self._after_answer(index) or self._wrong_expression(index, equation)
+            else:
+                continue
+            return replace(finding, doubt=self._doubt(index, equation.step, verdict))
+        return None
 
-    def _is_right(self, equation: Equation, supports: Supports) -> bool:
-        value = self._nearest_right(equation.claimed, equation.claimed_text)
-        return self.routes.allows(value, supports.of(equation.expression)) or self._is_restatement(equation)
-
-    def _is_restatement(self, equation: Equation) -> bool:
-        """A step such as 20/100 = 0.2 or 100 - 25 = 75 that only writes a stated number in another way."""
-        known = all(value in self.stated or value in (1, 100, Fraction(1, 100)) for value in equation.operands)
-        constant = any(value in (1, 100, Fraction(1, 100)) for value in equation.operands)
-        return known and constant and equation.claimed in self.stated
-
-    def _judge(self, index: int, equation: Equation, supports: Supports) -> _Finding | None:
-        if self._is_right(equation, supports):
-            if equation.written != equation.claimed and not self._same_display(equation):
-                return self._miswritten(equation)
-            # If gold has the answer's value twice, reaching it does not mean that the solution is complete.
-            final = sum(one.claimed == self.answer for one in self.gold) == 1
-            if final and equation.claimed == self.answer and index + 1 < len(self.equations):
-                return self._judge_after_answer(index)
-            return None
-        if equation.holds:
-            return self._wrong_expression(index, equation)
-        slip = self._slip(equation)
-        if self.routes.allows(equation.value, supports.of(equation.expression)):
+    def _wrong_value(self, index: int, verdict: Verdict) -> _Finding:
+        slip = self._slip(verdict.equation)
+        if verdict.status != "wrong":
             return slip
-        wrong = self._wrong_expression(index, equation)
-        return _Finding(wrong.step, wrong.kind, (*wrong.keyphrases, *slip.keyphrases), wrong.explanation)
+        wrong = self._wrong_expression(index, verdict.equation)
+        return replace(wrong, keyphrases=(*wrong.keyphrases, *slip.keyphrases))
+
+    # -- what is in doubt ------------------------------------------------------------------------------------------
+
+    def _doubt(self, index: int, step: int, verdict: Verdict | None) -> str:
+        """Why a step before `step` may be the first wrong one, or this one right; "" where neither can be."""
+        before = self.verdicts[:index]
+        if verdict is not None and verdict.equation.holds and verdict.status == "wrong":
+            if not self.gold_is_plain:
+                return "unread_gold"
+            if self.reaches_answer:
+                return "right_answer"
+            if self._unused(index):
+                return "unused"
+            if self._may_be_beside_the_point(index):
+                return "true_sum"
+            if any(
+                later.status == "right" and verdict.equation.claimed in later.equation.operands
+                for later in self.verdicts[index + 1 :]
+            ):
+                return "comes_right"
+        if any(one.status == "open" and one.equation.step < step for one in before):
+            return "another_route"
+        if self._unread(step, {one.equation.step for one in before}):
+            return "unread_steps"
+        if self._repeats(before, step):
+            return "said_twice"
+        if any(self._speaks_of_another(one) for one in before if one.equation.step < step):
+            return "other_name"
+        return ""
+
+    def _speaks_of_another(self, verdict: Verdict) -> bool:
+        """Whether the words of a right step say that its result is something else, or hold a number of their own."""
+        own = self.steps[verdict.equation.step - 1]
+        lines = [(self.gold_steps[equation.step - 1], equation) for equation in self.gold]
+        so_far = (one for one in self.equations if one.step <= verdict.equation.step)
+        known = {value for one in so_far for value in (*one.operands, one.claimed, one.written)} | self.stated
+        return (
+            called_otherwise(own, verdict.equation, lines, self.question, self.parts)
+            or made_up_number(own, self.question, known | USUAL)
+            or written_otherwise(own)
+        )
+
+    @staticmethod
+    def _repeats(before: Sequence[Verdict], step: int) -> bool:
+        """Whether a result stands in two steps, of which one may have been meant to be of something else."""
+        counted = [(one.equation.claimed, one.equation.step) for one in before if one.equation.step < step]
+        values = Counter(value for value, _ in dict.fromkeys(counted))
+        return any(one.status == "restated" and values[one.equation.claimed] > 1 for one in before)
+
+    def _unread(self, step: int, read: set[int]) -> bool:
+        """Whether a step up to `step` says more than its equations."""
+        return any(
+            has_unknowns(text) or (number < step and number not in read and states_a_result(text, self.question))
+            for number, text in enumerate(self.steps[:step], start=1)
+        )
+
+    def _may_be_beside_the_point(self, index: int) -> bool:
+        """Whether a step that is not the last adds up numbers of the question: a true sum that is not asked for."""
+        equation = self.verdicts[index].equation
+        flat = flatten(equation.expression)
+        added = flat.kind == "sum" and all(sign > 0 for _, sign in flat.terms)
+        if not added or index == len(self.verdicts) - 1 or any(one not in self.stated for one in equation.operands):
+            return False
+        return not any(says_the_same(self.steps[equation.step - 1], line) for line in self.gold_steps)
+
+    def _unused(self, index: int) -> bool:
+        """Whether nothing is made of an equation's result: it may be beside the point, and the mistake elsewhere."""
+        if index == len(self.verdicts) - 1 or self.verdicts[index].equation.claimed in self.stated:
+            return False
+        return not any(index in later.parents for later in self.verdicts[index + 1 :])
+
+    # -- one equation ----------------------------------------------------------------------------------------------
 
     @staticmethod
     def _same_display(equation: Equation) -> bool:
@@ -523,25 +663,35 @@ class _Comparison:
 
     # -- the end of a solution whose every step is right ---------------------------------------------------------
 
-    def _judge_after_answer(self, index: int) -> _Finding | None:
-        """The gold answer was reached and the solution continued: the next step was one too many."""
-        extra = self.equations[index + 1]
-        if extra.claimed == self.answer or not any(abs(value) == abs(self.answer) for value in extra.operands):
+    def _after_answer(self, index: int) -> _Finding | None:
+        """The gold answer was reached and the solution continued: this step was one too many."""
+        extra = self.equations[index]
+        final = sum(one.claimed == self.answer for one in self.gold) == 1  # else reaching it may be on the way
+        reached = final and any(one.claimed == self.answer for one in self.equations[:index])
+        if not reached or not any(abs(value) == abs(self.answer) for value in extra.operands):
             return None
         operation = _operation(flatten(extra.expression))
         others = [value for value in extra.operands if abs(value) != abs(self.answer)]
-        name = self._name(others[0], self.equations[: index + 1], self.steps[extra.step - 1]) if others else "itself"
+        name = self._name(others[0], self.equations[:index], self.steps[extra.step - 1]) if others else "itself"
         phrase = f"goes on after the answer and {operation.verb} {name}"
         answer = format_number(self.answer)
         explanation = f"The answer {answer} stood already before this step, which goes on with {extra.text}."
         return _Finding(extra.step, "extra_step", (phrase,), explanation)
 
-    def _judge_end(self) -> _Finding:
+    def judge_end(self) -> _Finding:
+        """What is wrong where every equation is right."""
+        if not self.equations:
+            return self._no_work()
+        doubt = self._doubt(len(self.verdicts), self.equations[-1].step, None)
+        if not self.gold_is_plain:
+            doubt = "unread_gold"
+        elif any(states_a_result(step, self.question) for step in self.steps[self.equations[-1].step :]):
+            doubt = "unread_steps"
         last = self.equations[-1]
         given = self._given_answer()
         values = {equation.claimed for equation in self.equations}
         if last.claimed == self.answer or (given is not None and given != last.claimed):
-            return self._answer_line(last, given, values)
+            return replace(self._answer_line(last, given, values), doubt=doubt)
         missing = [equation for equation in self.gold if equation.claimed not in values] or [self.gold[-1]]
         operations = [_operation(flatten(equation.expression)) for equation in missing]
         final = missing[-1]
@@ -555,7 +705,7 @@ class _Comparison:
             "This result is not the answer yet: it takes "
             f"{'; '.join(f'{equation.text}, that is {format_number(equation.claimed)}' for equation in missing[-3:])}."
         )
-        return _Finding(last.step, "missing_step", (phrase,), explanation)
+        return _Finding(last.step, "missing_step", (phrase,), explanation, doubt)
 
     def _given_answer(self) -> Fraction | None:
         try:
@@ -589,7 +739,22 @@ class _Comparison:
             phrase = "repeats a number of the question as the answer without computing"
         else:
             phrase = f"states a result without arithmetic when finding {self._goal(1)}"
-        return _Finding(1, "no_usable_work", (phrase,), "No step holds an equation that can be checked.")
+        return _Finding(
+            1, "no_usable_work", (phrase,), "No step holds an equation that can be checked.", "no_equations"
+        )
+
+
+def _parts_of_wholes(gold: Sequence[Equation]) -> set[Fraction]:
+    """Results such as a discount: a share of an amount, that is then taken from it or added to it."""
+    found = set()
+    for index, equation in enumerate(gold):
+        flat = flatten(equation.expression)
+        if flat.kind == "product":
+            for later in gold[index + 1 :]:
+                bag = flatten(later.expression)
+                if bag.kind == "sum" and equation.claimed in bag.values and set(equation.operands) & set(bag.values):
+                    found.add(equation.claimed)
+    return found
 
 
 def _is_power_of_ten(ratio: Fraction) -> bool:

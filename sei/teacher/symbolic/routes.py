@@ -1,140 +1,156 @@
 """Which steps a right solution may have: the gold program's own, and those of other valid routes to the answer.
 
-Place in the flow: `diagnose` considers a step of a wrong solution right if it is one of these. A gold answer
-3*4 + 5*4 can also be reached through 3+5, a price less 20 % through 80 % of it. So the gold expressions are
-written as sums of products of question numbers, and every partial sum, partial product and common factor of them
-counts as right. Equal values are not enough (24+12 is not 48-12): the question's numbers that went into a value, called
-its *support*, must be the same too.
+Place in the flow: `verdicts` holds the steps of a solution against these. A gold answer 3*4 + 5*4 can also be
+reached through 3+5, a price less 20 % through 80 % of it. So the gold expressions are written as sums of products of
+question numbers, and every partial sum, partial product and common factor of them may be a step of a right solution. Steps
+are compared by their shadows (see `shadows`), not by their values.
 
 Example::
 
-    routes = Routes(gold_equations, quantities)
-    routes.allows(equation, attempt_supports)
+    routes = Routes(gold_equations, gold_steps, quantities)
+    routes.own & shadows.of(equation.expression)       # not empty: gold takes this step too
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, islice, product
 
-from sei.arithmetic import ArithmeticRefused, Expression, Negative, Number, Operation, evaluate, numbers
-from sei.equations import Equation, flatten, levels
+from sei.arithmetic import ArithmeticRefused, Expression, Negative, Number, Operation, evaluate
+from sei.equations import ANNOTATION, Equation, read_equations
 from sei.teacher.symbolic.quantities import Quantity
+from sei.teacher.symbolic.shadows import Shadow, Shadows, combine, constant, negative
 
 _MAX_TERMS, _MAX_FACTORS = 8, 6
+_MOST_READINGS = 8  # of one partial sum or product
+_PLAIN_NUMBER = re.compile(r"(?<![\d.,/])\d(?:[\d,]*\d)?(?:\.\d+)?(?![\d/])")
+USUAL = {Fraction(n) for n in (*range(13), 24, 30, 52, 60, 100, 365, 1000)}  # numbers that need no explanation
 
-Support = frozenset[Fraction]
 # A product is a sign and factors with exponents; a sum of products is a list of products.
 _Product = tuple[int, tuple[tuple[Fraction, int], ...]]
 _Sum = list[_Product]
 
 
-class Supports:
-    """The question numbers behind the results of one solution, followed from equation to equation."""
-
-    def __init__(self, quantities: Sequence[Quantity]) -> None:
-        self._stated: dict[Fraction, Fraction] = {}
-        for quantity in quantities:
-            for reading in quantity.readings:
-                self._stated.setdefault(reading, quantity.value)
-        for quantity in quantities:
-            self._stated[quantity.value] = quantity.value
-        self._results: dict[Fraction, Support] = {}
-
-    def of_number(self, value: Fraction, *, results_first: bool) -> Support:
-        """The support of one operand; constants such as 7 days or 100 per cent have none."""
-        if value == 1:  # in 1/2 of a number, or in 1 + 1 + 1, a one needs no support of its own
-            return frozenset()
-        stated, result = self._stated.get(value), self._results.get(value)
-        if result is not None and (results_first or stated is None):
-            return result
-        return frozenset() if stated is None else frozenset((stated,))
-
-    def of(self, expression: Expression) -> set[Support]:
-        """The supports that an expression may have: its operands are earlier results, or numbers of the question."""
-        leaves = [number.value for number in numbers(expression)]
-        return {
-            frozenset().union(*(self.of_number(value, results_first=first) for value in leaves))
-            for first in (True, False)
-        }
-
-    def learn(self, equation: Equation) -> None:
-        """Remember the result of `equation` for the equations after it."""
-        leaves = [number.value for number in numbers(equation.expression)]
-        self._results[equation.claimed] = frozenset().union(
-            *(self.of_number(value, results_first=True) for value in leaves)
-        )
-
-
 class Routes:
-    """The values, each with its supports, that steps of a right solution may have."""
+    """The shadows that steps of a right solution may have.
 
-    def __init__(self, gold: Sequence[Equation], quantities: Sequence[Quantity]) -> None:
-        self._allowed: dict[Fraction, set[Support]] = {}
-        self._supports = Supports(quantities)
-        expanded: dict[Fraction, _Sum] = {}
+    `own` are those of gold's own steps; `others` those of partial sums and products that another way may go through,
+    and that a wrong way may go through as well. `unexplained` are results that gold states without an equation.
+    """
+
+    def __init__(self, gold: Sequence[Equation], gold_steps: Sequence[str], quantities: Sequence[Quantity]) -> None:
+        self.own: set[Shadow] = set()
+        self.others: set[Shadow] = set()
+        self.values: set[Fraction] = set()
+        self.results: dict[Fraction, set[Shadow]] = defaultdict(set)
+        self._shadows = Shadows(quantities)
+        # A number of gold may be an earlier result or one of the question. It is read as a result always, and again only once.
+        stated = {quantity.value for quantity in quantities}
+        always: dict[Fraction, _Sum] = {}
+        once: dict[Fraction, _Sum] = {}
         for equation in gold:
-            for level in levels(equation.expression):
-                self._allow(evaluate(level), self._supports.of(level))
-            own = self._supports.of(equation.expression)
-            self._allow(equation.claimed, own | self._repeated(equation, own))
-            try:
-                products = _expand(equation.expression, expanded)
-            except ArithmeticRefused:
-                products = None
-            if products is not None:
-                self._allow_parts(products)
-                expanded[equation.claimed] = products
-            self._supports.learn(equation)
+            for part, whole in _parts(equation.expression):
+                self.values.add(evaluate(part))
+                (self.own if whole else self.others).update(self._shadows.of(part))
+            own = self._shadows.of(equation.expression)
+            self._allow_own(equation.claimed, own)
+            self.results[equation.claimed] |= own
+            for known in (always, once):
+                try:
+                    products = _expand(equation.expression, known)
+                except ArithmeticRefused:
+                    continue
+                if products is not None:
+                    self._allow_parts(products)
+                    known[equation.claimed] = products
+            for value in stated.intersection(equation.operands) - {equation.claimed}:
+                once.pop(value, None)
+            self._shadows.learn(equation, own)
+        for equation in read_equations([ANNOTATION.sub(_written, step) for step in gold_steps]):
+            self._allow_own(
+                equation.claimed, self._shadows.of(equation.expression)
+            )  # what an annotation says otherwise
+        self.unexplained = self._without_equation(gold, gold_steps, quantities)
 
-    @property
-    def values(self) -> set[Fraction]:
-        """All values of right steps. A negative one is right only if gold has it: 6-36 is not 36-6."""
-        return set(self._allowed)
+    def _without_equation(
+        self, gold: Sequence[Equation], gold_steps: Sequence[str], quantities: Sequence[Quantity]
+    ) -> set[Fraction]:
+        said = {Fraction(text.replace(",", "")) for step in gold_steps for text in _numbers_said(step)}
+        said |= {value for equation in gold for value in equation.operands}
+        stated = {reading for quantity in quantities for reading in quantity.readings}
+        return said - stated - set(self.results) - USUAL
 
-    def allows(self, value: Fraction, supports: set[Support]) -> bool:
-        """Whether a right step may have this value, made from these numbers of the question."""
-        return not supports.isdisjoint(self._allowed.get(value, ()))
+    def _allow_own(self, value: Fraction, shadows: Iterable[Shadow]) -> None:
+        self.values.add(value)
+        self.own.update(shadows)
 
-    def _allow(self, value: Fraction, supports: set[Support]) -> None:
-        self._allowed.setdefault(value, set()).update(supports)
-
-    @staticmethod
-    def _repeated(equation: Equation, supports: set[Support]) -> set[Support]:
-        """The supports of 200 * 2 if gold has 200 + 200, and vice versa."""
-        flat = flatten(equation.expression)
-        if flat.kind == "sum" and len(set(flat.terms)) == 1:
-            return {support | {Fraction(len(flat.terms))} for support in supports}
-        counts = {value for value, exponent in flat.terms if exponent == 1 and value in (2, 3, 4, 5)}
-        return {support - {count} for support in supports for count in counts} if flat.kind == "product" else set()
-
-    def _allow_product(self, factors: Sequence[tuple[Fraction, int]]) -> None:
-        if (value := _product_value(factors)) is not None:
-            self._allow(abs(value), {self._support((1, tuple(factors)))})
-
-    def _support(self, *products: _Product) -> Support:
-        leaves = [value for _, factors in products for value, _ in factors]
-        return frozenset().union(*(self._supports.of_number(value, results_first=False) for value in leaves))
+    def _allow(self, products: Sequence[_Product]) -> None:
+        """Allow the sum of `products` as a step of another route. A negative one is right only if gold has it."""
+        value = Fraction(0)
+        for sign, factors in products:
+            part = _product_value(factors)
+            if part is None:
+                return
+            value += sign * part
+        self.values.add(abs(value))
+        leaves = [sorted(self._shadows.of_number(factor)) for _, factors in products for factor, _ in factors]
+        for way in islice(product(*leaves), _MOST_READINGS):
+            if (shadow := _shadow_of(products, way)) is not None:
+                self.others.add(negative(shadow) if value < 0 else shadow)
 
     def _allow_sums(self, products: _Sum) -> None:
-        terms = [(sign * value, (sign, factors)) for sign, factors in products if (value := _product_value(factors))]
+        terms = [(sign, factors) for sign, factors in products if _product_value(factors)]
         for size in range(2, len(terms) + 1):
             for some in combinations(terms, size):
-                total = sum((value for value, _ in some), Fraction(0))
-                self._allow(abs(total), {self._support(*(product for _, product in some))})
+                self._allow(some)
 
     def _allow_parts(self, products: _Sum) -> None:
         for _, factors in products:
             for size in range(2, len(factors) + 1):
                 for some in combinations(factors, size):
-                    self._allow_product(some)
+                    self._allow([(1, tuple(some))])
         if len(products) > 1:
             self._allow_sums(products)
             # Distributive law: take a common factor out of all terms, and allow the sums of what remains.
             common = set(products[0][1]).intersection(*(factors for _, factors in products[1:]))
             for factor in sorted(common):
                 self._allow_sums([(sign, _without(factors, factor)) for sign, factors in products])
+
+
+def _parts(expression: Expression, whole: bool = True) -> Iterator[tuple[Operation, bool]]:
+    """The expression and all that is computed on the way to it; False with the beginning of a sum, which leaves amounts out."""
+    if isinstance(expression, Negative):
+        yield from _parts(expression.operand)
+    elif isinstance(expression, Operation):
+        goes_on = expression.operator in ("+", "-")
+        left = expression.left
+        begins = goes_on and isinstance(left, Operation) and left.operator in ("+", "-")
+        yield from _parts(left, not begins)
+        yield from _parts(expression.right)
+        yield expression, whole
+
+
+def _written(annotation: re.Match[str]) -> str:
+    return annotation["written"] or annotation["right"]
+
+
+def _numbers_said(step: str) -> list[str]:
+    return _PLAIN_NUMBER.findall(ANNOTATION.sub(" ", step))
+
+
+def _shadow_of(products: Sequence[_Product], leaves: Sequence[Shadow]) -> Shadow | None:
+    """The shadow of a sum of products, of the shadows of its factors in reading order."""
+    total: Shadow | None = constant(Fraction(0))
+    remaining = iter(leaves)
+    for sign, factors in products:
+        part: Shadow | None = constant(Fraction(sign))
+        for (_, exponent), leaf in zip(factors, remaining, strict=False):
+            part = None if part is None else combine("*" if exponent > 0 else "/", part, leaf)
+        total = None if total is None or part is None else combine("+", total, part)
+    return total
 
 
 def _without(

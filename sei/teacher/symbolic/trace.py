@@ -37,6 +37,8 @@ def inspect_trace(mistake: Mistake, version: Trace) -> Inspection | Rejected:
     diagnosis = diagnose(mistake)
     if isinstance(diagnosis, Rejected):
         return diagnosis
+    if diagnosis.step == 0 and split_steps(mistake.output)[0]:
+        return Rejected.make(mistake.id, "first_wrong_step_in_doubt", diagnosis.explanation, mistake.output)
     if version.step == 0:
         return Inspection(
             False, (f"The answer is wrong, but no step is named; step {max(1, diagnosis.step)} is wrong.",)
