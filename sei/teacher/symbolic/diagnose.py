@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal, get_args
 
 from sei.arithmetic import ArithmeticRefused, evaluate, format_number, parse_number
@@ -235,6 +236,12 @@ class _Wrong:
         return list((Counter(self.flat.values) - Counter(self.mine.values)).elements())
 
 
+@lru_cache(maxsize=16)
+def _routes(question: str, gold_solution: str) -> Routes:
+    """The right steps of a problem; several wrong solutions of one problem often come in a row."""
+    return Routes(read_equations(split_steps(gold_solution)[0]), read_quantities(question))
+
+
 class _Comparison:
     """One wrong solution compared with its gold solution."""
 
@@ -244,7 +251,7 @@ class _Comparison:
         self.gold, self.gold_steps, self.answer = gold, gold_steps, answer
         self.steps, self.answer_text = split_steps(mistake.output)
         self.equations = read_equations(self.steps)
-        self.routes = Routes(gold, self.quantities)
+        self.routes = _routes(mistake.question, mistake.gold_solution)
         self.right = self.routes.values | {answer}
         self.stated = {reading for quantity in self.quantities for reading in quantity.readings}
 

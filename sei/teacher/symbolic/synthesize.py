@@ -22,13 +22,13 @@ from sei.records import Rejected
 from sei.steps import join_steps
 from sei.teacher.base import Draft, Seed, SynthesisRequest
 from sei.teacher.symbolic.rewriting import check_solution
-from sei.teacher.symbolic.story.aim import possible
+from sei.teacher.symbolic.story.aim import possible, wanted
 from sei.teacher.symbolic.story.author import Author
 from sei.teacher.symbolic.story.outline import Node, read_outline
 from sei.teacher.symbolic.story.tell import Story
 
 _TRIES = 14  # stories told for one draft
-_GOOD = 2  # an aim's score that ends the search: the mistake has its name but for the goal
+_GOOD, _PATIENCE = 2, 4  # an aim's score that ends the search, for so many stories: the mistake has its name but for the goal
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def synthesize(request: SynthesisRequest) -> list[Draft | Rejected]:
     order = rng.sample(sources, len(sources))
     for place in range(request.count):
         phrase = _one_of(request.keyphrases, rng)
-        output.append(_draft(author, order[place % len(order)], phrase, similar))
+        output.append(_draft(author, order[place % len(order)], phrase, request.keyphrases, similar, rng))
     return output
 
 
@@ -67,24 +67,29 @@ def _one_of(phrases: Sequence[str], rng: random.Random) -> str:
     return rng.choices(phrases, weights=[1 / (place + 3) for place in range(len(phrases))])[0] if phrases else ""
 
 
-def _draft(author: Author, source: Source, phrase: str, similar: SimilarityFilter) -> Draft | Rejected:
+def _draft(
+    author: Author, source: Source, phrase: str, phrases: Sequence[str], similar: SimilarityFilter, rng: random.Random
+) -> Draft | Rejected:
     """The best aimed of a few stories, unlike everything in `similar`, to which it is then added."""
     best: tuple[int, Story] | None = None
     reason, question = "no_story", source.seed.question
     for attempt in range(_TRIES):
-        story = author.story(source.outline, bold=attempt)
+        if attempt == _TRIES // 2:
+            phrase = _one_of(phrases, rng)  # another mistake of the type
+        op, last = wanted(phrase)
+        story = author.story(source.outline, bold=attempt, op=op, last=last)
         if story is None:
             continue
         question = story.question
         if similar.check(question) is not None:
             reason = "too_similar"
             continue
-        score = possible(story, phrase).score
+        score = possible(story, phrase, phrases).score
         if score > (best[0] if best else 0):
             best = (score, story)
         elif best is None:
             reason = "mistake_not_possible"
-        if score >= _GOOD:
+        if score >= (_GOOD if attempt < _PATIENCE else 1):
             break
     if best is None:
         return Rejected.make(source.seed.id, reason, f"after {_TRIES} tries, for: {phrase}", question)

@@ -72,8 +72,21 @@ def reason_of(phrase: str) -> tuple[str, tuple[str, ...]]:
     return "any", ()
 
 
-def possible(story: Story, phrase: str) -> Aim:
-    """The best way found to make the mistake of `phrase` in the story."""
+def wanted(phrase: str) -> tuple[str, bool | None]:
+    """The operation that a story needs for the mistake ("" for none in particular), and whether it comes last (None: anywhere)."""
+    reason, groups = reason_of(phrase)
+    if reason == "stop":
+        return _GERUNDS[groups[0]], True
+    if reason == "skip":
+        return _GERUNDS[groups[0]], False
+    word = groups[-1] if groups else ""
+    if reason == "slip":
+        word = groups[0]
+    return {**_VERBS, **_GERUNDS, **_NOUNS}.get(word, ""), None
+
+
+def possible(story: Story, phrase: str, others: Sequence[str] = ()) -> Aim:
+    """The best way found to make a mistake of the sort of `phrase` in the story: that one, or one of the type's `others`."""
     reason, groups = reason_of(phrase)
     if reason == "any":
         return Aim(1)
@@ -89,7 +102,7 @@ def possible(story: Story, phrase: str) -> Aim:
         mistake = Mistake("", "", "", story.question, format_number(story.answer), gold, wrong, answer)
         found = diagnose(mistake)
         if not isinstance(found, Rejected):
-            score = max(_likeness(phrase, other) for other in found.keyphrases)
+            score = max(_likeness(phrase, other, others) for other in found.keyphrases)
             best = max(best, Aim(score, wrong), key=lambda aim: aim.score)
         tried += 1
         if best.score >= 2 or tried == _MOST_TRIED:
@@ -97,12 +110,18 @@ def possible(story: Story, phrase: str) -> Aim:
     return best
 
 
-def _likeness(phrase: str, other: str) -> int:
-    if phrase == other:
+def _likeness(phrase: str, other: str, others: Sequence[str]) -> int:
+    if phrase == other or other in others:
         return 3
-    if _GOAL.sub("", phrase) == _GOAL.sub("", other):
+    if (kernel := _kernel(other)) == _kernel(phrase) or kernel in map(_kernel, others):
         return 2
     return int(reason_of(phrase) == reason_of(other))
+
+
+@lru_cache(maxsize=16384)
+def _kernel(phrase: str) -> str:
+    """A keyphrase without what the step is for."""
+    return _GOAL.sub("", phrase)
 
 
 def _well_formed(lines: Sequence[Line], answer: Fraction, reason: str) -> bool:

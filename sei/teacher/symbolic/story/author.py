@@ -20,7 +20,7 @@ from sei.steps import join_steps
 from sei.teacher.base import Draft, Seed
 from sei.teacher.symbolic.rewriting import check_solution
 from sei.teacher.symbolic.story.names import FEMALE, MALE, find_names
-from sei.teacher.symbolic.story.outline import Node, cut, longer, shorter, size
+from sei.teacher.symbolic.story.outline import Node, cut, longer, nodes, shorter, size
 from sei.teacher.symbolic.story.planner import Book, plan_story
 from sei.teacher.symbolic.story.rules_flow import FLOW
 from sei.teacher.symbolic.story.rules_money import MONEY
@@ -51,17 +51,22 @@ class Author:
             self._book = Book([OWN, OWN, *scenes.values()], PLAIN, plain=True)
             self._names = sorted({name for seed in seeds for name in find_names(seed.question)})
 
-    def story(self, outline: Node, *, bold: int = 0, harder: bool = False) -> Story | None:
+    def story(
+        self, outline: Node, *, bold: int = 0, op: str = "", last: bool | None = None, harder: bool = False
+    ) -> Story | None:
         """A story with the operations of the outline, or, where no scene tells them all, with its last ones.
 
-        The bolder, the sooner operations are left out or added; `harder` means one more than the outline has.
+        The bolder, the sooner operations are left out or added. `op` is one that the story needs (as its `last` one if so
+        said); `harder` means one more than the outline has.
         """
         rng = self._rng
         root = longer(outline, rng) if harder else outline
         if not harder:
             if bold > 2 and rng.random() < 0.12 * bold:
                 root = cut(root, rng, rng.randint(2, 3))
-            if rng.random() < (_HARDER_SHARE if bold < 4 else 0.5):
+            if bold > 1 and op and (root.op[-1] != op if last else all(node.op[-1] != op for node in nodes(root))):
+                root = longer(cut(root, rng, 3), rng, op, last=last)
+            elif rng.random() < (_HARDER_SHARE if bold < 4 else 0.4):
                 root = longer(root, rng)
         root = cut(root, rng)
         least = min(2, size(outline)) + harder

@@ -191,14 +191,16 @@ def cut(root: Node, rng: random.Random, most: int = _LARGEST) -> Node:
     return root
 
 
-def longer(root: Node, rng: random.Random) -> Node:
-    """The outline with one more operation at its end or beginning."""
-    op = rng.choice("+-*/")
-    if rng.random() < 0.7:
+def longer(root: Node, rng: random.Random, op: str = "", *, last: bool | None = None) -> Node:
+    """The outline with one more operation (`op`, or any) at its end (`last`) or at one of its beginnings."""
+    op = op or rng.choice("+-*/")
+    if last if last is not None else rng.random() < 0.7:
         return Node(op, root, Node("")) if op != "-" or rng.random() < 0.6 else Node(op, Node(""), root)
     lowest = rng.choice([node for node in nodes(root) if any(part.leaf for part in node.parts)])
-    grown = Node(lowest.op, Node(op, Node(""), Node("")), lowest.right) if lowest.left and lowest.left.leaf else lowest
-    return _replace(root, lowest, grown) if grown is not lowest else Node(op, root, Node(""))
+    grown = Node(op, Node(""), Node(""))
+    if lowest.left is not None and lowest.left.leaf:
+        return _replace(root, lowest, Node(lowest.op, grown, lowest.right))
+    return _replace(root, lowest, Node(lowest.op, lowest.left, grown))
 
 
 def _replace(root: Node, old: Node, new: Node) -> Node:

@@ -250,7 +250,7 @@ class _Drawer:
 
     def _any(self, spec: str) -> Fraction:
         if spec[0] == "=":
-            return Fraction(int(spec[1:]))
+            return Fraction(int(spec[1:]) if spec[1:].isdigit() else self._range(spec)[0])
         low, high, grain = self._range(spec)
         value = Fraction(grain * self._rng.randint(-(-low // grain), high // grain))
         if spec == "#price" and self._cents and high < 15:

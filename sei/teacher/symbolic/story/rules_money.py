@@ -18,7 +18,7 @@ _PAY = ("How much does {S} pay in all?", "How many dollars does {S} spend altoge
 
 MONEY: tuple[Rule, ...] = (
     # from things to money
-    Rule("cash", "*", "made|left", "#price", ("{S} sells {the} {T} for ${b} each.", "{S} sells {the} {T} at ${b} apiece.", "At the market, {S} gets ${b} for each of {the2} {T}."), _EARN, ("{S} gets {} dollars for them.",), on="sell", once="sell"),
+    Rule("cash", "*", "made|left|stock", "#price", ("{S} sells {the} {T} for ${b} each.", "{S} sells {the} {T} at ${b} apiece.", "At the market, {S} gets ${b} for each of {the2} {T}."), _EARN, ("{S} gets {} dollars for them.",), on="sell", once="sell"),
     Rule("theirs", "*", "pool", "#price", ("They sell {the} {T} for ${b} each.",), ("How much money do they make?", "How many dollars do they get for them?"), ("They get {} dollars.",), on="sell", once="sell"),
     Rule("cash", "*", "packs", "#packprice", ("Each {K} is sold for ${b}.", "{S} sells every {K} for ${b}."), _EARN, ("That brings in {} dollars.",), on="sell pack", once="sell"),
     Rule("cash", "*", "part", "#price", ("{S} sells these {T} for ${b} each.",), _EARN, ("{S} gets {} dollars for them.",), on="sell", once="sell"),
@@ -37,7 +37,7 @@ MONEY: tuple[Rule, ...] = (
     Rule("rest", "+", "purse|rest", "#gift", ("{F} owes {S} ${b} and pays it back.", "{S} also gets ${b} from {F}.", "Then {S} gets ${b} as a birthday present."), _HAS, ("Now {S} has {} dollars.",), once="plus"),
     Rule("cash", "+", "#cash", "cash", ("Before that, {S} had ${a}.", "{S} already had ${a} in a savings box."), _HAS, ("Now {S} has {} dollars.",), once="plus"),
     Rule("cash", "*", "#saving", "#weeks", ("{S} saves ${a} a week for {b} weeks.", "Every week for {b} weeks, {S} saves ${a}."), ("How much money does {S} save?",), ("{S} saves {} dollars.",), on="job", once="earn"),
-    Rule("cash", "*", "cash", "#weeks", ("{S} does the same every week for {b} weeks.", "This happens every week for {b} weeks."), ("How much money is that in all?", "How many dollars does that come to in {b_} weeks?"), ("In {b} weeks, that is {} dollars.",), once="again"),
+    Rule("cash", "*", "cash", "#weeks", ("{S} does the same every week for {b} weeks.", "This happens every week for {b} weeks."), ("How much money is that in all?", "How many dollars does that come to?"), ("In {b} weeks, that is {} dollars.",), once="again plus"),
     Rule("cash", "*", "cash", "#times", ("{F} earns {b} times as much money as {S}.",), ("How much money does {F} earn?",), ("{F} earns {} dollars.",), turns=True, once="compare2"),
     Rule("both", "x+*", "cash", "#times", ("{F} earns {b} times as much money as {S}.",), ("How much money do {S} and {F} earn together?",), ("{F} earns {} dollars.", "Together, they earn {} dollars."), once="compare2"),
     Rule("both", "x++", "cash", "#gift", ("{F} earns ${b} more than {S}.",), ("How much money do {S} and {F} earn together?",), ("{F} earns {} dollars.", "Together, they earn {} dollars."), once="compare2"),
@@ -51,8 +51,8 @@ MONEY: tuple[Rule, ...] = (
     Rule("bought", "+", "#spent", "#spent", ("{S} spends ${a} on {treat} and ${b} on {treat2}.", "{S} buys {treat} for ${a} and {treat2} for ${b}."), (), ("{S} spends {} dollars.",), once="treat"),
     Rule("rest", "-%", "cash|rest", "#tax", ("{S} has to pay {b} percent of this in taxes.", "{S} gives {b} percent of it to charity.", "{S} puts {b} percent of this money into a savings account."), ("How much money is left for {S}?", "How many dollars does {S} keep?"), ("{b} percent of it is {} dollars.", "{S} keeps {} dollars."), register="full", once="tax"),
     Rule("saved", "%", "cash|rest", "#tax", ("{S} puts {b} percent of this money into a savings account.", "{S} gives {b} percent of it to charity."), ("How many dollars is that?",), ("{b} percent of it is {} dollars.",), register="full", once="tax"),
-    Rule("rest", "x-/", "cash|rest|purse", "#parts", ("{S} gives {part} of the money to {F}.", "{S} spends {part} of the money on {treat}."), _LEFT, ("That part is {} dollars.", "{S} has {} dollars left."), once="treat"),
-    Rule("saved", "/", "cash", "#parts", ("{S} saves {part} of this money.",), ("How many dollars does {S} save?",), ("{S} saves {} dollars.",), once="tax"),
+    Rule("rest", "x-/", "cash|rest|purse", "#parts", ("{S} gives {portion} of the money to {F}.", "{S} spends {portion} of the money on {treat}."), _LEFT, ("That part is {} dollars.", "{S} has {} dollars left."), once="treat"),
+    Rule("saved", "/", "cash", "#parts", ("{S} saves {portion} of this money.",), ("How many dollars does {S} save?",), ("{S} saves {} dollars.",), once="tax"),
     Rule("owed", "/", "cash|both|theirs", "#friends", ("The money is shared equally by {b} {people}.", "Then {b} {people} divide the money equally."), ("How much money does each of them get?", "How many dollars does each of them get?"), ("Each of them gets {} dollars.",), once="split"),
     Rule("gifts", "/", "cash|rest|purse", "#price", ("{S} spends all of this money on {gifts} at ${b} each.", "With all of this money, {S} buys {gifts} that cost ${b} each."), ("How many {gifts} does {S} buy?",), ("{S} buys {} {gifts}.",), once="split"),
     Rule("lacking", "-", "#dear", "cash|rest|purse", ("{S} wants to buy {dear} that costs ${a}.", "{S} is saving for {dear}, which costs ${a}."), ("How much more money does {S} need?", "How many dollars does {S} still need?"), ("{S} still needs {} dollars.",), once="want"),
@@ -82,7 +82,7 @@ MONEY: tuple[Rule, ...] = (
     Rule("lacking", "-", "cost|bill", "#cash", ("{S} has only ${b}.", "But {S} has just ${b}."), ("How much more money does {S} need?", "How many dollars more does {S} need?"), ("{S} needs {} more dollars.",), on="shop", once="pay"),
     Rule("owed", "/", "cost|bill", "#friends", ("{S} and {his} friends, {b} people in all, share the cost equally.", "The cost is split equally among {b} people."), ("How much does each person pay?", "How many dollars does each of them pay?"), ("Each person pays {} dollars.",), on="shop", once="split"),
     Rule("weeks", "/", "cost|bill", "#saving", ("To pay for this, {S} saves ${b} a week.", "{S} can save ${b} a week for it."), ("How many weeks does {S} have to save?",), ("{S} has to save for {} weeks.",), on="shop", once="split"),
-    Rule("cost", "*", "cost|bill", "#weeks", ("{S} buys the same things every week for {b} weeks.", "{S} does this once a week for {b} weeks."), ("How much does {S} spend in all?", "How many dollars does {S} spend in {b_} weeks?"), ("In {b} weeks, {S} spends {} dollars.",), on="shop weekly", once="again"),
+    Rule("cost", "*", "cost|bill", "#weeks", ("{S} buys the same things every week for {b} weeks.", "{S} does this once a week for {b} weeks."), ("How much does {S} spend in all?",), ("In {b} weeks, {S} spends {} dollars.",), on="shop weekly", once="again"),
     Rule("unitprice", "/", "#set", "#lots", ("{b} {T} cost ${a} in all, each of them the same.", "A shop sells {b} {T} for ${a}."), ("How much does one {t} cost?",), ("One {t} costs {} dollars.",), on="shop", once="set"),
     Rule("cost", "*", "unitprice", "#few", ("{S} buys {b} of them.", "At this price, {S} buys {b} of them."), ("How much does {S} pay?", "How many dollars does {S} pay?"), ("They cost {} dollars.",), on="shop"),
     Rule("theirs2", "*", "unitprice", "#few", ("{F} wants {b} of the same {T}, at the same price each.",), ("How much does {F} pay?",), ("{F} pays {} dollars.",), on="shop", turns=True),

@@ -34,12 +34,13 @@ PLAIN: tuple[Rule, ...] = (
     Rule("made", "", "#goods", "", ("{S} has {a} {T}.", "{S} had {a} {T}."), (), (), on="own"),
     Rule("made", "*", "#lots", "#per", ("{S} has {a} boxes with {b} {T} each.", "{S} buys {a} boxes of {b} {T}.", "There are {a} boxes of {b} {T}. {S} gets them all."), _HAVE, ("{S} has {} {T}.", "There are {} {T}."), on="own", once="base"),
     Rule("perday", "*", "#rate", "#hours", ("{S} makes {a} {T} an hour and works {b} hours a day.", "In an hour {S} makes {a} {T}. {S} works {b} hours a day."), ("How many {T} does {S} make in a day?",), ("{S} makes {} {T} a day.",), on="own", once="base"),
-    Rule("made", "*", "perday", "#days", ("",), ("How many {T} does {S} make in {b} days?", "How many {T} does {S} have after {b} days?"), ("In {b} days {S} makes {} {T}.",), on="own", once="ask"),
+    Rule("made", "*", "perday", "#days", ("{S} does so for {b} days.", "{S} works {b} days."), _HAVE, ("In {b} days {S} makes {} {T}.",), on="own", once="ask"),
+    Rule("asked", "*", "perday", "#days", ("",), ("How many {T} does {S} make in {b} days?", "How many {T} does {S} have after {b} days?"), ("In {b} days {S} makes {} {T}.",), on="own", once="ask"),
     Rule("days", "/", "#total", "perday", ("",), ("How many days does {S} need to make {a} {T}?", "After how many days does {S} have {a} {T}?"), ("{S} needs {} days.",), on="own", once="ask"),
     Rule("made", "+", "made", "#more", ("{S} buys {b} more.", "Then {S} gets {b} more {T}."), _HAVE, ("Now {S} has {} {T}.",), on="own", once="buys"),
     Rule("made", "-", "made", "#loss", ("{S} gives {b} {T} to {F}.", "{S} gives {b} of them to {F}.", "{S} sells {b} of the {T}."), ("How many {T} does {S} have left?", "How many {T} does {S} have now?"), ("{S} has {} {T} left.",), on="own", once="gives"),
-    Rule("made", "x-/", "made", "#parts", ("{S} gives {part} of them to {F}.", "{S} gives {part} of the {T} to {F}."), ("How many {T} does {S} have now?", "How many {T} does {S} have in the end?"), ("{S} gives away {} {T}.", "{S} has {} {T} left."), on="own", once="gives"),
-    Rule("given", "/", "made", "#parts", ("{S} gives {part} of them to {F}.", "{S} gives {part} of the {T} to {F}."), ("How many {T} does {F} get?",), ("{S} gives away {} {T}.",), on="own", once="gives"),
+    Rule("made", "x-/", "made", "#parts", ("{S} gives {portion} of them to {F}.", "{S} gives {portion} of the {T} to {F}."), ("How many {T} does {S} have now?", "How many {T} does {S} have in the end?"), ("{S} gives away {} {T}.", "{S} has {} {T} left."), on="own", once="gives"),
+    Rule("given", "/", "made", "#parts", ("{S} gives {portion} of them to {F}.", "{S} gives {portion} of the {T} to {F}."), ("How many {T} does {F} get?",), ("{S} gives away {} {T}.",), on="own", once="gives"),
     Rule("theirs", "+", "#goods", "given", ("{F} had {a} {T} before.", "{F} has {a} {T} at first."), ("How many {T} does {F} have now?", "How many {T} does {F} have in the end?"), ("{F} has {} {T}.",), on="own"),
     Rule("first", "-", "#goods", "#more", ("{S} buys {b} {T}. Now {S} has {a} {T}.", "{S} got {b} more {T} and has {a} in the end."), ("How many {T} did {S} have at first?", "How many {T} did {S} have before?"), ("Before buying {S} had {} {T}.",), on="own", once="base"),
     Rule("first", "+", "first", "#loss", ("Before that {S} gave {b} {T} to {F}.",), ("How many {T} did {S} have at first?",), ("At first {S} had {} {T}.",), on="own"),
@@ -53,7 +54,7 @@ PLAIN: tuple[Rule, ...] = (
     Rule("pool", "x+-", "made", "#loss", ("{S} has {b} more {T} than {F}.", "That is {b} more than {F}."), _TOGETHER, _SUM, on="own", once="compare"),
     Rule("pool", "+", "made", "F:made", ("",), _TOGETHER, ("Together they have {} {T}.",), on="own", once="compare"),
     Rule("gap", "-", "made", "F:made", ("",), ("How many more {T} does {S} have than {F}?",), ("{S} has {} {T} more.",), on="own", once="compare"),
-    Rule("share", "/", "made|pool", "#friends", ("{S} shares them with {b} friends.", "{S} gives them all to {b} friends."), ("How many {T} does each friend get?", "How many does each one get?"), ("Each friend gets {} {T}.",), on="own", once="end"),
+    Rule("share", "/", "made", "#friends", ("{S} shares them with {b} friends.", "{S} gives them all to {b} friends."), ("How many {T} does each friend get?", "How many does each one get?"), ("Each friend gets {} {T}.",), on="own", once="end"),
     Rule("packs", "/", "made", "#pack", ("{S} puts {b} in each box.", "{S} puts the {T} in boxes of {b}."), ("How many boxes does {S} have?", "How many boxes are there?"), ("{S} fills {} boxes.",), on="own", once="end"),
     Rule("cash", "*", "packs", "#packprice", ("{S} sells each box for ${b}.", "{S} sells them for ${b} a box."), ("How much money does {S} get?", "How many dollars does {S} get in all?"), ("{S} gets {} dollars.",), on="own"),
     Rule("cash", "*", "made", "#price", ("{S} sells them all for ${b} each.", "Later {S} sells them for ${b} each."), ("How much money does {S} get?", "How many dollars does {S} get in all?"), ("{S} gets {} dollars.",), on="own", once="end"),
@@ -80,9 +81,10 @@ PLAIN: tuple[Rule, ...] = (
     Rule("fence", "*", "half", "=2", ("",), ("How many yards does a fence around it need?",), ("The fence has {} yards.",), on="own"),
     Rule("bill", "*", "fence", "#price", ("A fence costs ${b} a yard.", "{S} buys a fence at ${b} a yard."), ("How much does {S} pay?", "How many dollars does the fence cost?"), ("That costs {} dollars.",), on="own"),
     # games
-    Rule("points", "+", "#goods", "#goods", ("{S} gets {a} and {b} points in 2 games.", "In 2 games {S} scores {a} and {b} points."), ("How many points is that in all?",), ("The sum is {} points.",), on="own", once="base"),
-    Rule("points", "+", "points", "#goods", ("In one more game {S} gets {b} points.",), ("How many points is that in all?",), ("The sum is {} points.",), on="own", once="more"),
-    Rule("average", "/", "points", "=games", ("",), ("What is the average?", "How many points is the average?"), ("The average is {} points.",), on="own"),
+    Rule("points2", "+", "#goods", "#goods", ("{S} gets {a} and {b} points in 2 games.", "In 2 games {S} scores {a} and {b} points."), ("How many points is that in all?",), ("The sum is {} points.",), on="own", once="base"),
+    Rule("points3", "+", "points2", "#goods", ("In one more game {S} gets {b} points.",), ("How many points is that in all?",), ("The sum is {} points.",), on="own", once="more"),
+    Rule("average", "/", "points2", "=2", ("",), ("What is the average?", "How many points is {S}'s average?"), ("The average is {} points.",), on="own"),
+    Rule("average", "/", "points3", "=3", ("",), ("What is the average?", "How many points is {S}'s average?"), ("The average is {} points.",), on="own"),
     Rule("score", "*", "#per", "=3", ("{S} plays 3 games for an average of {a} points.", "The average of {S} in 3 games is {a} points."), ("How many points is that in all?",), ("The sum must be {} points.",), on="own", once="base"),
     Rule("score", "-", "score", "#few", ("In the first game {S} gets {b} points.",), ("How many points does {S} get in the last 2 games?",), ("The other games need {} points.",), on="own", once="minus"),
     Rule("lastscore", "-", "score", "#few", ("In the next game {S} gets {b} points.",), ("How many points does {S} get in the last game?", "What is the last score?"), ("The last game needs {} points.",), on="own"),
@@ -91,12 +93,13 @@ PLAIN: tuple[Rule, ...] = (
     Rule("units", "+", "#lots", "#lots", ("{S} draws {a} {unit} and then {b} more {unit}.", "{S} sees {a} {unit} here and {b} {unit} there."), ("How many {unit} are there?",), ("There are {} {unit}.",), on="parts", once="base"),
     Rule("inner", "*", "units", "=fact", ("",), ("How many {part} do they have in all?", "How many {part} is that?"), ("They have {} {part}.",), on="parts"),
     Rule("inner", "*", "#lots", "=fact", ("{S} buys {a} {unit} {part}.", "{S} has {a} {unit} {part}."), ("How many {part} does {S} have?", "How many {part} is that?"), ("{S} has {} {part}.",), on="packed", once="base"),
-    Rule("inner", "*", "#lots", "=fact", ("{S} measures {a} {unit}.",), ("How many {part} is that?",), ("{a} {unit} are {} {part}.",), on="parts", once="base"),
+    Rule("inner", "*", "#lots", "=fact", ("{S} measures {a} {unit}.",), ("How many {part} is that?",), ("{a} {unit} are {} {part}.",), on="measure", once="base"),
     Rule("inner", "-", "inner", "#loss", ("{S} uses {b} of the {part}.", "{S} gives {b} {part} away."), ("How many {part} are left?", "How many {part} does {S} have left?"), ("Then {} {part} are left.",), on="packed", once="less"),
-    Rule("inner", "+", "inner", "#more", ("{S} measures {b} more {part}.", "{S} has {b} more {part}."), ("How many {part} are there in all?", "How many {part} is that?"), ("In all it is {} {part}.",), on="parts", once="more"),
+    Rule("inner", "+", "inner", "#more", ("{S} measures {b} more {part}.", "{S} has {b} more {part}."), ("How many {part} are there in all?", "How many {part} is that?"), ("In all it is {} {part}.",), on="measure", once="more"),
     Rule("inner", "+", "inner", "#more", ("{S} gets {b} more {part}.",), ("How many {part} does {S} have now?",), ("In all {S} has {} {part}.",), on="packed", once="more"),
     Rule("span", "*", "#each", "=fact", ("",), (), ("That is {} {part}.",), on="time"),
-    Rule("made", "*", "span", "#rate", ("{S} makes {b} {T} every {one}.", "Every {one} {S} makes {b} {T}."), ("How many {T} does {S} make in {n} {unit}?", "How many are made in {n} {unit}?"), ("{S} makes {} {T}.",), on="time", once="base"),
+    Rule("made", "*", "span", "#rate", ("{S} makes {b} {T} every {one} for {n} {unit}.",), _HAVE, ("{S} makes {} {T}.",), on="time", once="base"),
+    Rule("asked", "*", "span", "#rate", ("{S} makes {b} {T} every {one}.", "Every {one} {S} makes {b} {T}."), ("How many {T} does {S} make in {n} {unit}?", "How many are made in {n} {unit}?"), ("{S} makes {} {T}.",), on="time", once="base"),
 )  # fmt: skip
 
 OWN = Scene("plain", "own", _THINGS, {"friends": "friends", "friend": "friend"})
@@ -109,7 +112,7 @@ class Fact:
     count: int
     unit: str
     part: str
-    shape: str  # "parts" (5 crabs), "packed" (3 dozen eggs), "time" (2 weeks)
+    shape: str  # "parts" (5 crabs), "measure" (3 yards), "packed" (3 dozen eggs), "time" (2 weeks)
 
     @property
     def scene(self) -> Scene:
@@ -124,20 +127,21 @@ def facts(question: str, solution: str) -> list[Fact]:
     """The facts that a worked problem uses, as far as its words show them."""
     steps, _ = split_steps(solution)
     stated = {quantity.value: quantity for quantity in read_quantities(question)}
+    used = {operand for equation in read_equations(steps) for operand in equation.operands}
     found = []
     for equation in read_equations(steps):
         count = equation.operands[-1]
         if len(equation.operands) != 2 or count in stated or count.denominator != 1 or count < 2 or "*" not in equation.text:
             continue
         part = re.search(r">>\d+ (\w+)", steps[equation.step - 1])
-        after = [question[quantity.end :] for quantity in stated.values()]
+        after = [question[quantity.end :] for value, quantity in stated.items() if value in used]
         units = [match[1] for text in after if part and (match := re.match(r" ((?:[A-Za-z']+ )?(?:\w+ of|dozen))(?= " + part[1] + r"\b)", text))]
         if part and units:
             found.append(Fact(int(count), units[0], part[1], "packed"))
             continue
         nouns = [match[1] for text in after if (match := re.match(r" ([A-Za-z]+s|dice|starfish)\b", text)) and part and match[1] != part[1]]
         if part and nouns and not re.search(r"\d [a-z]+ (?:an?|every) ", question):
-            shape = "time" if part[1] in _TIME else "parts"
+            shape = "time" if part[1] in _TIME else "measure" if re.search(r"\bmeasures\b|\bof it\b", question) else "parts"
             found.append(Fact(int(count), nouns[-1] if shape == "time" else nouns[0], part[1], shape))
     return found
 

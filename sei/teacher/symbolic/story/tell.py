@@ -22,6 +22,7 @@ from sei.teacher.symbolic.story.planner import Plan, Told
 from sei.teacher.symbolic.story.scenes import COMMON, DAYS, TIMES
 
 _PERSON = re.compile(r"⟦(\d)⟧")
+_SUBJECT = re.compile(r"(?:(?!\b(?:than|of|from|is|to|for|gives)\b)[^⟦])*⟦(\d)⟧")  # whom a sentence begins with
 _PARTS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
 
 
@@ -190,13 +191,14 @@ class _Teller:
             **{letter: f"⟦{view.people[place]}⟧" for place, letter in enumerate("SFG")},
             "T": thing[1], "t": thing[0], "T_": _capital(thing[1]), "U": second[1],
             "a": format_number(told.a), "b": _money(told.b) if "${b}" in text else format_number(told.b),
-            "b_": format_number(told.b), "his": "her" if first.female else "his", "him": "herself" if first.female else "himself",
+            "n": format_number(told.left.a) if told.left is not None else "",
+            "his": "her" if first.female else "his", "him": "herself" if first.female else "himself",
         }  # fmt: skip
         part = int(told.b)
-        values["part"] = f"1/{part}" if self._plan.plain else _PARTS.get(part, f"1/{part}")
-        values["Part"] = _capital(values["part"])
+        values["portion"] = f"1/{part}" if self._plan.plain else _PARTS.get(part, f"1/{part}")
+        values["Portion"] = _capital(values["portion"])
         kind = (told.left or told.right or told).rule.out
-        values["the"] = "the remaining" if kind == "left" else f"all of {values['his']}" if kind == "made" else "all of the"
+        values["the"] = "the remaining" if kind == "left" else f"all of {values['his']}" if kind in ("made", "stock") else "all of the"
         values["the_"] = "The remaining" if kind == "left" else "All of the"
         values["the2"] = "the remaining" if kind == "left" else "the"
         pieces = re.split(r"(\{\w*\})", text)
@@ -208,7 +210,7 @@ class _Teller:
         written, before = [], ""
         for sentence in sentences:
             start = _PERSON.match(sentence)
-            if start and (last := _PERSON.search(before)) and last[1] == start[1]:
+            if start and (last := _SUBJECT.match(before)) and last[1] == start[1]:
                 person = self._people[int(start[1])]
                 others = {mark for mark in _PERSON.findall(before + sentence)} - {start[1]}
                 if all(self._people[int(mark)].female != person.female for mark in others) and not sentence.startswith(f"⟦{start[1]}⟧'"):
