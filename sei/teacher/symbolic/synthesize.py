@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from sei.arithmetic import format_number
 from sei.data.overlap import SimilarityFilter
 from sei.records import Rejected
-from sei.steps import join_steps
 from sei.teacher.base import Draft, Seed, SynthesisRequest
-from sei.teacher.symbolic.rewriting import check_solution
 from sei.teacher.symbolic.story.aim import possible, wanted
 from sei.teacher.symbolic.story.author import Author
+from sei.teacher.symbolic.story.check import agrees
 from sei.teacher.symbolic.story.outline import Node, read_outline
 from sei.teacher.symbolic.story.tell import Story
 
@@ -83,6 +82,9 @@ def _draft(
         question = story.question
         if similar.check(question) is not None:
             reason = "too_similar"
+            continue
+        if agrees(story.question, format_number(story.answer)) is False:
+            reason = "question_says_otherwise"
             continue
         score = possible(story, phrase, phrases).score
         if score > (best[0] if best else 0):

@@ -19,6 +19,7 @@ from sei.arithmetic import format_number
 from sei.steps import join_steps
 from sei.teacher.base import Draft, Seed
 from sei.teacher.symbolic.rewriting import check_solution
+from sei.teacher.symbolic.story.check import agrees
 from sei.teacher.symbolic.story.names import FEMALE, MALE, find_names
 from sei.teacher.symbolic.story.outline import Node, cut, longer, nodes, shorter, size
 from sei.teacher.symbolic.story.planner import Book, plan_story
@@ -29,6 +30,7 @@ from sei.teacher.symbolic.story.rules_things import THINGS
 from sei.teacher.symbolic.story.scenes import SCENES
 from sei.teacher.symbolic.story.tell import Person, Story, tell
 
+_ALSO_WORDS = frozenset("June Will Mark Bill Frank Rose Violet Iris Daisy Joy Grace Ivy Hazel Ruby Penny Ray Dean Bob".split())
 _HARDER_SHARE = 0.15
 _VISIBLE = re.compile(r"\d\s*[-+*/x×]\s*\$?\d[^<>]*<<")  # a calculation written out before its annotation
 
@@ -82,17 +84,20 @@ class Author:
         return None
 
     def written(self, story: Story, seed: Seed) -> Draft | None:
-        """The story as a draft, its solution written as the seed's is; None if it does not execute to its answer."""
+        """The story as a draft, its solution written as the seed's is.
+
+        None if it does not execute to its answer, or if the question, read again, has another one.
+        """
         answer = format_number(story.answer)
         solution = join_steps(story.steps(visible=_VISIBLE.search(seed.solution) is not None), answer)
-        if check_solution(solution, story.answer) is not None:
+        if check_solution(solution, story.answer) is not None or agrees(story.question, answer) is False:
             return None
         return Draft(story.question, solution, answer, (seed.id,))
 
     def _people(self) -> list[Person]:
         """Four people with different names, the first two mostly a woman and a man."""
         rng = self._rng
-        women, men = list(FEMALE), list(MALE)
+        women, men = ([name for name in names if name not in _ALSO_WORDS] for names in (FEMALE, MALE))
         if self.plain:
             known_women = [name for name in self._names if name in FEMALE]
             known_men = [name for name in self._names if name in MALE]

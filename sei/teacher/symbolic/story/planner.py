@@ -204,6 +204,8 @@ class _Drawer:
             grain = max(grain, 10 if right > 60 else 1)
             least = max(low, int(right * Fraction(11, 10)) + 1)
             first = -(-least // grain)
+            if rule.left == "#dear" and least > 1200:
+                raise _Misfit
             last = max(first, int(right * Fraction(5, 2)) // grain)
             return Fraction(self._rng.randint(first, last) * grain)
         if kind == "/":

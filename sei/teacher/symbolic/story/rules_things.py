@@ -13,7 +13,7 @@ from sei.teacher.symbolic.story.rules import Rule
 
 _MADE = ("How many {T} does {S} {gain} in all?", "How many {T} does {S} {gain} altogether?", "What is the total number of {T} that {S} {gains}?")
 _HAVE = ("How many {T} does {S} have now?", "How many {T} does {S} have in the end?")
-_LEFT = ("How many {T} does {S} have left?", "How many {T} are left?", "How many {T} remain?")
+_LEFT = ("How many {T} does {S} have left?", "How many {T} does {S} still have?")
 _TOGETHER = ("How many {T} do {S} and {F} {gain} together?", "How many {T} do the two of them {gain} in all?", "How many {T} do {S} and {F} {gain} altogether?")
 _LARGER = ("{F} {gains} {b} times as many {T} as {S}.", "{F} {gains} {b} times as many.")
 _MORE = ("{F} {gains} {b} more {T} than {S}.", "{F} {gains} {b} {T} more than {S} does.")
@@ -31,12 +31,13 @@ THINGS: tuple[Rule, ...] = (
     ),
     Rule("made", "*", "lots", "#per", ("Each {C} holds {b} {T}.", "There are {b} {T} in each {C}.", "Every {C} has {b} {T} in it."),
          _MADE, ("{S} {gains} {} {T}.",), on="lots"),
+    Rule("left", "*", "leftlots", "#per", ("Each {C} holds {b} {T}.", "There are {b} {T} in each {C}."), _LEFT, ("In these, {S} has {} {T}.",), on="lots share"),
     Rule("lots", "+", "#lots", "#morelots",
          ("{first}, {S} {gains} {a} {Cs} of {T}, and {second} another {b} {Cs}.", "{S} {gains} {a} {Cs} of {T} {first_} and {b} {Cs} {second}."),
          (), ("{S} {gains} {} {Cs}.",), on="lots"),
     Rule("lots", "*", "#days", "#morelots", ("{S} {gains} {b} {Cs} of {T} a day for {a} days.", "For {a} days, {S} {gains} {b} {Cs} of {T} every day."),
          (), ("{S} {gains} {} {Cs} in all.",), on="lots rate"),
-    Rule("lots", "-", "#lots", "#few", ("{S} {gains} {a} {Cs} of {T}. {S} gives {b} of these {Cs} to {F}.", "{S} {gains} {a} {Cs} of {T}, and {F} gets {b} of the {Cs}."),
+    Rule("leftlots", "-", "#lots", "#few", ("{S} {gains} {a} {Cs} of {T}. {S} gives {b} of these {Cs} to {F}.", "{S} {gains} {a} {Cs} of {T}, and {F} gets {b} of the {Cs}."),
          (), ("{S} has {} {Cs} left.",), on="lots share"),
     Rule("made", "*", "#rate", "#hours",
          ("{S} {gains} {a} {T} an hour and keeps at it for {b} hours.", "{S} {gains} {a} {T} every hour for {b} hours.", "In one hour, {S} {gains} {a} {T}. {S} works for {b} hours."),
@@ -83,7 +84,7 @@ THINGS: tuple[Rule, ...] = (
     Rule("left", "-", "made|left|stock", "given", ("",), _LEFT, ("{S} has {} {T} left.",), on="share"),
     Rule("given", "*", "#friends", "#each", ("{S} gives {b} {T} to each of {a} {friends}.", "Then {S} gives each of {his} {a} {friends} {b} {T}."), (), ("{S} gives away {} {T}.",), once="give friends"),
     Rule("given", "+", "#few", "#few", ("{S} gives {a} of {his} {T} to {F} and {b} to {G}.", "From {S}, {F} gets {a} of the {T} and {G} gets {b}."), (), ("{S} gives away {} {T}.",), once="give"),
-    Rule("left", "x-/", "made|left|stock", "#parts", ("{S} gives {portion} of {his} {T} to {F}.", "{F} gets {portion} of them."), _LEFT, ("{F} gets {} {T}.", "{S} has {} {T} left."), on="share", once="give"),
+    Rule("left", "x-/", "made|left|stock", "#parts", ("{S} gives {portion} of {his} {T} to {F}.", "Then {S} gives {F} {portion} of {his} {T}."), _LEFT, ("{F} gets {} {T}.", "{S} has {} {T} left."), on="share", once="give"),
     Rule("good", "-%", "made|left|stock", "#percent", ("{b} percent of the {T} are {bad}.", "Of the {T}, {b} percent are {bad}."), ("How many of the {T} are not {bad}?",), ("{} of them are {bad}.", "The other {} {T} are not."), on="bad", once="sort compare"),
     Rule("part", "%", "made|left|stock", "#percent", ("{b} percent of the {T} are {sort}.", "Of the {T}, {b} percent are {sort}."), ("How many of the {T} are {sort}?",), ("{} of the {T} are {sort}.",), on="bad", once="sort compare"),
     Rule("part", "/", "made|left|stock", "#parts", ("{Portion} of the {T} are {sort}.", "{S} sees that {portion} of the {T} are {sort}."), ("How many of the {T} are {sort}?",), ("{} of the {T} are {sort}.",), on="bad", once="sort compare"),
@@ -93,15 +94,15 @@ THINGS: tuple[Rule, ...] = (
          ("How many {T} does each of the {friends} get?", "How many {T} does each {friend} get?"), ("Each of them gets {} {T}.",), on="share", once="end friends"),
     Rule("share", "/", "pool", "#friends", ("They share {the} {T} equally among {b} {friends}.", "{the_} {T} are shared equally by {b} {friends}."),
          ("How many {T} does each {friend} get?",), ("Each of them gets {} {T}.",), on="share", once="end friends"),
-    Rule("each", "/", "left|pool", "#lots", ("{the_} {T} are put into {b} {Ks}, the same number in each.", "{the_} {T} are divided equally among {b} {Ks}."),
+    Rule("each", "/", "pool", "#lots", ("{the_} {T} are put into {b} {Ks}, the same number in each.", "{the_} {T} are divided equally among {b} {Ks}."),
          ("How many {T} are in each {K}?", "How many {T} does each {K} hold?"), ("Each {K} holds {} {T}.",), on="pack", once="end"),
-    Rule("each", "/", "made", "#lots", ("{S} puts {the} {T} into {b} {Ks}, the same number in each.", "{S} divides {the} {T} equally among {b} {Ks}."), ("How many {T} are in each {K}?", "How many {T} does each {K} hold?"), ("Each {K} holds {} {T}.",), on="pack", once="end"),
+    Rule("each", "/", "made|left|stock", "#lots", ("{S} puts {the} {T} into {b} {Ks}, the same number in each.", "{S} divides {the} {T} equally among {b} {Ks}."), ("How many {T} are in each {K}?", "How many {T} does each {K} hold?"), ("Each {K} holds {} {T}.",), on="pack", once="end"),
     Rule("mine", "+", "share", "#few", ("{G} is one of these {friends} and already had {b} {T}.", "One of the {friends}, {G}, had {b} {T} before."), ("How many {T} does {G} have now?",), ("Now {G} has {} {T}.",), on="share"),
     Rule("mine", "-", "share", "#few", ("{G}, one of the {friends}, then gives {b} of these {T} to a brother.", "One of the {friends}, {G}, loses {b} of these {T}."), ("How many {T} does {G} have left?",), ("{G} has {} {T} left.",), on="share"),
     Rule("packs", "/", "made|left|stock", "#pack", ("{S} packs {the} {T} into {Ks} of {b}.", "{S} puts {the} {T} into {Ks}, {b} {T} in each {K}."),
          ("How many {Ks} does {S} fill?", "How many {Ks} does {S} need?"), ("{S} fills {} {Ks}.",), on="pack", once="end"),
     Rule("packs", "/", "pool", "#pack", ("{the_} {T} are packed into {Ks} of {b}.",), ("How many {Ks} are filled?",), ("They fill {} {Ks}.",), on="pack", once="end"),
-    Rule("packs", "-", "packs", "#few", ("{S} gives {b} of the {Ks} to {F}.", "{b} of the {Ks} are left at home."), ("How many {Ks} are left?",), ("That leaves {} {Ks}.",), on="pack"),
+    Rule("packs", "-", "packs", "#few", ("{S} gives {b} of the {Ks} to {F}.", "{F} gets {b} of the {Ks}."), ("How many {Ks} are left?",), ("That leaves {} {Ks}.",), on="pack"),
     Rule("packs", "-", "#morewhole", "packs", ("{S} needs {a} such {Ks} for the {event}.",), ("How many more {Ks} does {S} need?",), ("{S} needs {} more {Ks}.",), on="pack event"),
     Rule("packs", "/", "good", "#pack", ("The other {T} are packed into {Ks} of {b}.", "{S} puts the other {T} into {Ks}, {b} {T} in each {K}."), ("How many {Ks} are filled?",), ("They fill {} {Ks}.",), on="pack", once="end"),
     Rule("share", "/", "good", "#friends", ("{S} shares the other {T} equally among {b} {friends}.",), ("How many {T} does each {friend} get?",), ("Each of them gets {} {T}.",), on="share", once="end friends"),
@@ -112,9 +113,9 @@ THINGS: tuple[Rule, ...] = (
          ("How many more {T} do they need?",), ("They need {} more {T}.",), on="event", once="need"),
     Rule("days", "/", "need", "#rate", ("From now on, {S} can {gain} {b} {T} a day.", "{S} can {gain} {b} more {T} each day."), ("How many days will it take to {gain} the missing {T}?", "After how many days will there be enough {T}?"), ("That takes {} days.",), on="rate event", once="end"),
     Rule("days", "/", "theirneed", "#rate", ("From now on, they can {gain} {b} {T} a day together.", "Together they {gain} {b} more {T} each day."), ("How many days will it take to {gain} the missing {T}?", "After how many days will there be enough {T}?"), ("That takes {} days.",), on="rate event", once="end"),
-    Rule("packs", "/", "theirneed", "#pack", ("A shop sells such {T} in {Ks} of {b}.",), ("How many {Ks} do they have to buy?",), ("That takes {} {Ks}.",), on="pack event", once="end"),
+    Rule("needpacks", "/", "theirneed", "#pack", ("A shop sells such {T} in {Ks} of {b}.",), ("How many {Ks} do they have to buy?",), ("That takes {} {Ks}.",), on="pack event", once="end"),
     Rule("days", "/", "#total", "perday", ("A customer has ordered {a} {T}.", "For the {event}, {a} {T} are needed."), ("How many days does {S} need to {gain} that many?", "How many days does that take?"), ("{S} needs {} days.",), on="rate event", once="end"),
     Rule("perdays", "/", "need", "#days", ("There are {b} days left until the {event}, and {S} wants to {gain} the same number every day.", "{S} has {b} days to {gain} them, the same number each day."), ("How many {T} must {S} {gain} each day?",), ("Each day, {S} must {gain} {} {T}.",), on="rate event", once="end"),
-    Rule("packs", "/", "need", "#pack", ("A shop sells such {T} in {Ks} of {b}.", "The missing {T} come in {Ks} of {b}."), ("How many {Ks} are needed?", "How many {Ks} have to be bought?"), ("That takes {} {Ks}.",), on="pack event", once="end"),
-    Rule("average", "/", "made", "#days", ("{S} does all of this in {b} days.", "All of this takes {b} days."), ("How many {T} does {S} {gain} per day on average?", "On average, how many {T} is that per day?"), ("On average, that is {} {T} a day.",), on="rate", once="end compare"),
+    Rule("needpacks", "/", "need", "#pack", ("A shop sells such {T} in {Ks} of {b}.", "The missing {T} come in {Ks} of {b}."), ("How many {Ks} are needed?", "How many {Ks} have to be bought?"), ("That takes {} {Ks}.",), on="pack event", once="end"),
+    Rule("average", "/", "made", "#days", ("{S} does all of this in {b} days.", "All of this takes {b} days."), ("How many {T} does {S} {gain} per day on average?", "On average, how many {T} is that per day?"), ("On average, that is {} {T} a day.",), on="rate", once="end compare base again"),
 )  # fmt: skip

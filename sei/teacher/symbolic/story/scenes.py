@@ -128,7 +128,7 @@ SCENES: tuple[Scene, ...] = (
     # what is covered bit by bit
     Scene(
         "reading", "flow whole minutes skip", "page",
-        _verb("reads", "read"),
+        _verb("reads", "read") | {"task": "reading"},
         {"whole": ("The book has {a} pages.", "The whole book is {a} pages long."), "wholes": ("{S} is reading a book of {a} pages.", "{S} has to read {a} pages for school."), "togo": ("How many pages does {S} still have to read?", "How many pages of the book are left?")},
         {"rate": (8, 40, 1), "some": (10, 60, 1), "whole": (120, 480, 10), "minutes": (2, 5, 1), "goods": (20, 90, 1)},
     ),
@@ -151,13 +151,13 @@ SCENES: tuple[Scene, ...] = (
     ),
     Scene(
         "homework", "flow whole minutes skip", "math problem",
-        _verb("solves", "solve"),
+        _verb("solves", "solve") | {"task": "homework"},
         {"whole": ("The workbook has {a} math problems.",), "wholes": ("{S} has a workbook with {a} math problems.",), "togo": ("How many math problems are left?", "How many math problems does {S} still have to solve?")},
         {"rate": (4, 15, 1), "some": (6, 30, 1), "whole": (60, 240, 10), "minutes": (2, 6, 1), "goods": (10, 60, 1)},
     ),
     Scene(
         "photos", "flow whole minutes", "photo",
-        _verb("edits", "edit"),
+        _verb("edits", "edit") | {"task": "this work"},
         {"whole": ("There are {a} photos from the trip in all.",), "wholes": ("{S} has {a} photos from a wedding to edit.",), "togo": ("How many photos does {S} still have to edit?", "How many photos are left to edit?")},
         {"rate": (5, 20, 1), "some": (8, 40, 1), "whole": (80, 400, 10), "minutes": (2, 8, 1), "goods": (15, 80, 1)},
     ),

@@ -78,7 +78,8 @@ class _View:
     def of_another(self, mentioned: Collection[int]) -> _View:
         """The same of somebody who is not in the story yet, if there is anybody."""
         first = next((one for one in self.people if one not in mentioned), self.people[1])
-        return replace(self, people=(first, *(one for one in self.people if one != first)))
+        others = sorted((one for one in self.people if one != first), key=lambda one: one in mentioned)
+        return replace(self, people=(first, *others))
 
     def turned(self) -> _View:
         first, second, *others = self.people
