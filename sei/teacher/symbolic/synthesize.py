@@ -15,19 +15,21 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from sei.arithmetic import format_number
 from sei.data.overlap import SimilarityFilter
 from sei.records import Rejected
 from sei.teacher.base import Draft, Seed, SynthesisRequest
+from sei.teacher.symbolic.quantities import read_quantities
 from sei.teacher.symbolic.story.aim import possible, wanted
 from sei.teacher.symbolic.story.author import Author
 from sei.teacher.symbolic.story.check import agrees
 from sei.teacher.symbolic.story.outline import Node, read_outline
 from sei.teacher.symbolic.story.tell import Story
 
-_TRIES = 14  # stories told for one draft
-_GOOD, _PATIENCE = 2, 4  # an aim's score that ends the search, for so many stories: the mistake has its name but for the goal
+_TRIES = 10  # stories told for one draft
+_GOOD, _PATIENCE = 2, 3  # an aim's score that ends the search, for so many stories: the mistake has its name but for the goal
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Source:
 
     seed: Seed
     outline: Node
+    largest: Fraction  # of the numbers in its question
 
 
 def synthesize(request: SynthesisRequest) -> list[Draft | Rejected]:
@@ -49,7 +52,8 @@ def synthesize(request: SynthesisRequest) -> list[Draft | Rejected]:
         if isinstance(outline, str):
             output.append(Rejected.make(seed.id, outline, "the seed's solution cannot be read as a program", seed.solution))
         else:
-            sources.append(Source(seed, outline))
+            largest = max((quantity.value for quantity in read_quantities(seed.question)), default=Fraction(0))
+            sources.append(Source(seed, outline, largest))
     if not sources:
         return output
     similar = SimilarityFilter(request.rouge_threshold, [seed.question for seed in seeds])
@@ -66,6 +70,13 @@ def _one_of(phrases: Sequence[str], rng: random.Random) -> str:
     return rng.choices(phrases, weights=[1 / (place + 3) for place in range(len(phrases))])[0] if phrases else ""
 
 
+def _scale(source: Source, author: Author, phrase: str) -> int:
+    """How many times as large as usual the numbers may be: as large as the mistake needs them, in plain words as the seed's."""
+    if "three-digit" in phrase or "large numbers" in phrase or "thousands" in phrase:
+        return 4
+    return 2 if author.plain and source.largest > 30 else 1
+
+
 def _draft(
     author: Author, source: Source, phrase: str, phrases: Sequence[str], similar: SimilarityFilter, rng: random.Random
 ) -> Draft | Rejected:
@@ -76,7 +87,7 @@ def _draft(
         if attempt == _TRIES // 2:
             phrase = _one_of(phrases, rng)  # another mistake of the type
         op, last = wanted(phrase)
-        story = author.story(source.outline, bold=attempt, op=op, last=last)
+        story = author.story(source.outline, bold=attempt, op=op, last=last, several="several numbers" in phrase, scale=_scale(source, author, phrase))
         if story is None:
             continue
         question = story.question

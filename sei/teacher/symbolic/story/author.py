@@ -31,7 +31,7 @@ from sei.teacher.symbolic.story.scenes import SCENES
 from sei.teacher.symbolic.story.tell import Person, Story, tell
 
 _ALSO_WORDS = frozenset("June Will Mark Bill Frank Rose Violet Iris Daisy Joy Grace Ivy Hazel Ruby Penny Ray Dean Bob".split())
-_HARDER_SHARE = 0.15
+_HARDER_SHARE, _HARDER_IN_PLAIN = 0.15, 0.05
 _VISIBLE = re.compile(r"\d\s*[-+*/x×]\s*\$?\d[^<>]*<<")  # a calculation written out before its annotation
 
 
@@ -54,27 +54,29 @@ class Author:
             self._names = sorted({name for seed in seeds for name in find_names(seed.question)})
 
     def story(
-        self, outline: Node, *, bold: int = 0, op: str = "", last: bool | None = None, harder: bool = False
+        self, outline: Node, *, bold: int = 0, op: str = "", last: bool | None = None, several: bool = False, scale: int = 1, harder: bool = False
     ) -> Story | None:
         """A story with the operations of the outline, or, where no scene tells them all, with its last ones.
 
         The bolder, the sooner operations are left out or added. `op` is one that the story needs (as its `last` one if so
-        said); `harder` means one more than the outline has.
+        said), `several` twice in a row; `scale` is how many times larger than usual its numbers may be; `harder` means one more than the outline has.
         """
         rng = self._rng
         root = longer(outline, rng) if harder else outline
         if not harder:
             if bold > 2 and rng.random() < 0.12 * bold:
                 root = cut(root, rng, rng.randint(2, 3))
-            if bold > 1 and op and (root.op[-1] != op if last else all(node.op[-1] != op for node in nodes(root))):
+            if bold > 1 and several and op in ("+", "-", "*"):
+                root = Node(op, longer(cut(root, rng, 1), rng, op, last=True), Node(""))
+            elif bold > 1 and op and (root.op[-1] != op if last else all(node.op[-1] != op for node in nodes(root))):
                 root = longer(cut(root, rng, 3), rng, op, last=last)
-            elif rng.random() < (_HARDER_SHARE if bold < 4 else 0.4):
+            elif rng.random() < (0.4 if bold > 3 else _HARDER_IN_PLAIN if self.plain else _HARDER_SHARE):
                 root = longer(root, rng)
         root = cut(root, rng)
         least = min(2, size(outline)) + harder
         while size(root) >= least:
             for _ in range(2):
-                plan = plan_story(root, rng, self._book)
+                plan = plan_story(root, rng, self._book, scale)
                 if plan is not None:
                     return tell(plan, rng, self._people())
             less = None if harder and size(root) <= size(outline) + 1 and size(outline) <= 5 else shorter(root, rng)

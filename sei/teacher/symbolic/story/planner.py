@@ -24,6 +24,7 @@ _SCENES_TRIED = 6
 _DRAWS = 30
 _MONEY = frozenset("cash purse rest cost bill change lacking owed saved both theirs gap perweek unitprice bought".split())
 _MOST = 20_000
+_SCALED = frozenset("goods some more loss per rate lots pack saving weeks times each price packprice cash dear whole".split())
 _NOTES = (10, 20, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 600, 800, 1000, 1500, 2000)
 
 
@@ -78,15 +79,15 @@ def _fits(wanted: str, has: str) -> bool:
     return all(word == "full" or word in has.split() for word in wanted.split())
 
 
-def plan_story(outline: Node, rng: random.Random, book: Book) -> Plan | None:
-    """A plan in one of the scenes, with numbers; None if none is found in a few tries."""
+def plan_story(outline: Node, rng: random.Random, book: Book, scale: int = 1) -> Plan | None:
+    """A plan in one of the scenes, with numbers up to `scale` times as large as is usual; None if none is found in a few tries."""
     scenes = rng.sample(book.scenes, min(_SCENES_TRIED, len(book.scenes)))
     for scene in scenes:
         matcher = _Matcher(rng, book, scene)
         root = matcher.match(outline, None, frozenset())
         if root is None:
             continue
-        if _numbers(root[0], rng, book, scene):
+        if _numbers(root[0], rng, book, scene, scale):
             return Plan(scene, root[0], book.plain)
     return None
 
@@ -140,9 +141,11 @@ class _Misfit(Exception):
     """These numbers do not work out."""
 
 
-def _numbers(root: Told, rng: random.Random, book: Book, scene: Scene) -> bool:
+def _numbers(root: Told, rng: random.Random, book: Book, scene: Scene, scale: int) -> bool:
     """Draw numbers for a plan; False if none worked out."""
     ranges = book.ranges_of(scene)
+    if scale > 1:
+        ranges |= {name: (low, high * scale, grain) for name, (low, high, grain) in ranges.items() if name in _SCALED}
     for _ in range(_DRAWS):
         try:
             _Drawer(rng, ranges, plain=book.plain).draw(root)
@@ -188,7 +191,8 @@ class _Drawer:
         spec = rule.right
         if kind == "/" and spec[0] == "#":
             low, high, _ = self._range(spec)
-            return self._one_of([Fraction(n) for n in range(low, high + 1) if left % n == 0 and left != n])
+            parts = 4 if rule.out in _MONEY and self._cents else 1  # quarters of a dollar
+            return self._one_of([Fraction(n) for n in range(low, high + 1) if left * parts % n == 0 and left != n])
         if kind == "%":
             low, high, grain = self._range(spec)
             return self._one_of([Fraction(n) for n in range(low, high + 1, grain) if (left * n / 100).denominator == 1])

@@ -171,16 +171,19 @@ class _Teller:
             inner = abs(told.value - a)
             self.lines.append(Line(says[0], first, inner, (left, right, None)[: len(first) // 2 + 1]))
             self.lines.append(Line(says[1], (a, op[1] if op[0] == "x" else op[0], inner), told.value, (left, len(self.lines) - 1)))
-        elif op == "+" and left is not None and left == len(self.lines) - 1 and self._adds(left) and self._rng.random() < 0.5:
+        elif self._continues(op, left) and left is not None and self._rng.random() < 0.5:
             before = self.lines.pop()  # 3 + 4 and 7 + 5 in one line
-            self.lines.append(Line(says[0], (*before.terms, "+", b), told.value, (*before.sources, right)))
+            self.lines.append(Line(says[0], (*before.terms, op, b), told.value, (*before.sources, right)))
         else:
             self.lines.append(Line(says[0], first, told.value, (left, right, None)[: len(first) // 2 + 1]))
         self._line[id(told)] = len(self.lines) - 1
 
-    def _adds(self, line: int) -> bool:
-        terms = self.lines[line].terms
-        return set(terms[1::2]) == {"+"} and len(terms) < 7
+    def _continues(self, op: str, left: int | None) -> bool:
+        """Whether the calculation before goes on with `op`, in the same line if one likes."""
+        if left is None or left != len(self.lines) - 1 or op not in ("+", "-", "*"):
+            return False
+        operators = {*self.lines[left].terms[1::2], op}
+        return (operators <= {"+", "-"} or operators == {"*"}) and len(self.lines[left].terms) < 7
 
     def fill(self, text: str, told: Told, view: _View, *, calculation: bool = False) -> str:
         """The text with its words filled in; people stay marks until `named`."""
