@@ -59,10 +59,16 @@ def synthesize(request: SynthesisRequest) -> list[Draft | Rejected]:
     similar = SimilarityFilter(request.rouge_threshold, [seed.question for seed in seeds])
     author = Author(rng, seeds)
     order = rng.sample(sources, len(sources))
+    phrases = _telling(request)
     for place in range(request.count):
-        phrase = _one_of(request.keyphrases, rng)
-        output.append(_draft(author, order[place % len(order)], phrase, request.keyphrases, similar, rng))
+        output.append(_draft(author, order[place % len(order)], phrases, similar, rng))
     return output
+
+
+def _telling(request: SynthesisRequest) -> Sequence[str]:
+    """The keyphrases that have what the type's name says ("divides ... instead of multiplying"); all, where none has."""
+    parts = request.name.split(" ... ")
+    return [phrase for phrase in request.keyphrases if all(part in phrase for part in parts)] or request.keyphrases
 
 
 def _one_of(phrases: Sequence[str], rng: random.Random) -> str:
@@ -78,16 +84,17 @@ def _scale(source: Source, author: Author, phrase: str) -> int:
 
 
 def _draft(
-    author: Author, source: Source, phrase: str, phrases: Sequence[str], similar: SimilarityFilter, rng: random.Random
+    author: Author, source: Source, phrases: Sequence[str], similar: SimilarityFilter, rng: random.Random
 ) -> Draft | Rejected:
     """The best aimed of a few stories, unlike everything in `similar`, to which it is then added."""
     best: tuple[int, Story] | None = None
+    phrase = _one_of(phrases, rng)
     reason, question = "no_story", source.seed.question
     for attempt in range(_TRIES):
         if attempt == _TRIES // 2:
             phrase = _one_of(phrases, rng)  # another mistake of the type
         op, last = wanted(phrase)
-        story = author.story(source.outline, bold=attempt, op=op, last=last, several="several numbers" in phrase, scale=_scale(source, author, phrase))
+        story = author.story(source.outline, bold=attempt, op=op, last=last, several="several numbers" in phrase, scale=_scale(source, author, phrase), phrase=phrase)
         if story is None:
             continue
         question = story.question

@@ -21,6 +21,7 @@ from sei.arithmetic import format_number
 from sei.records import Mistake, Rejected
 from sei.steps import join_steps
 from sei.teacher.symbolic.diagnose import diagnose
+from sei.teacher.symbolic.quantities import SORTS, read_quantities
 from sei.teacher.symbolic.story.tell import Line, Story, step_text
 
 _VERBS = {"adds": "+", "subtracts": "-", "multiplies": "*", "divides": "/"}
@@ -93,6 +94,7 @@ def possible(story: Story, phrase: str, others: Sequence[str] = ()) -> Aim:
     if reason == "comma":
         return Aim(3 if story.answer >= 1000 else 0)
     gold = join_steps(story.steps(visible=False), format_number(story.answer))
+    named = not _sorts(phrase) - {quantity.sort for quantity in read_quantities(story.question)}
     best, tried = Aim(0), 0
     for lines in _mistakes(story, reason, groups, phrase):
         if not _well_formed(lines, story.answer, reason):
@@ -103,6 +105,8 @@ def possible(story: Story, phrase: str, others: Sequence[str] = ()) -> Aim:
         found = diagnose(mistake)
         if not isinstance(found, Rejected):
             score = max(_likeness(phrase, other, others) for other in found.keyphrases)
+            if score == 1 and not named:  # the same mistake, but not with numbers of this sort
+                score = 0
             best = max(best, Aim(score, wrong), key=lambda aim: aim.score)
         tried += 1
         if best.score >= 2 or tried == _MOST_TRIED:
@@ -116,6 +120,12 @@ def _likeness(phrase: str, other: str, others: Sequence[str]) -> int:
     if (kernel := _kernel(other)) == _kernel(phrase) or kernel in map(_kernel, others):
         return 2
     return int(reason_of(phrase) == reason_of(other))
+
+
+@lru_cache(maxsize=4096)
+def _sorts(phrase: str) -> frozenset[str]:
+    """The sorts of stated numbers that a keyphrase names."""
+    return frozenset(sort for sort in SORTS if re.search(rf"\b{sort}\b", _kernel(phrase)))
 
 
 @lru_cache(maxsize=16384)

@@ -54,7 +54,8 @@ class Author:
             self._names = sorted({name for seed in seeds for name in find_names(seed.question)})
 
     def story(
-        self, outline: Node, *, bold: int = 0, op: str = "", last: bool | None = None, several: bool = False, scale: int = 1, harder: bool = False
+        self, outline: Node, *, bold: int = 0, op: str = "", last: bool | None = None, several: bool = False, scale: int = 1, phrase: str = "",
+        harder: bool = False
     ) -> Story | None:
         """A story with the operations of the outline, or, where no scene tells them all, with its last ones.
 
@@ -76,7 +77,7 @@ class Author:
         least = min(2, size(outline)) + harder
         while size(root) >= least:
             for _ in range(2):
-                plan = plan_story(root, rng, self._book, scale)
+                plan = plan_story(root, rng, self._book, scale, phrase)
                 if plan is not None:
                     return tell(plan, rng, self._people())
             less = None if harder and size(root) <= size(outline) + 1 and size(outline) <= 5 else shorter(root, rng)

@@ -255,6 +255,7 @@ _TABLE: tuple[tuple[str, Handler], ...] = (
     (rf"{_P} sells ({_OWN}|these) {_T} (?:for {_M} each|at {_M} apiece)|The other {_T} are sold for {_M} each", _sold),
     (rf"At the market, {_P} gets {_M} for each of (the remaining|the) {_T}", _sold),
     (rf"They sell all of the {_T} for {_M} each", lambda r, p, n, w: r.earns("they", r.all_things() * n[0])),
+    (rf"They sell every [a-z ]+ for {_M}", lambda r, p, n, w: [r.earns("they", known(r.each) * n[0]), setattr(r, "each", None)] and None),
     (rf"(?:Each [a-z ]+ is sold|{_P} sells every [a-z ]+) for {_M}", lambda r, p, n, w: [r.earns(p[0] if p else r.subject, known(r.each) * n[0]), setattr(r, "each", None)] and None),
     (rf"{_P} has (?:saved )?{_M}", lambda r, p, n, w: r.earns(p[0], n[0])),
     (rf"{_P} earns {_M} an hour [a-z ]+ and works for {_C} hours", lambda r, p, n, w: r.earns(p[0], n[0] * n[1])),
@@ -281,7 +282,7 @@ _TABLE: tuple[tuple[str, Handler], ...] = (
     (rf"{_P} (?:gives|spends) {_SHARE} of the money (?:to|on) {_T}", lambda r, p, n, w: _cash_changed(r, p[0], -r.cash(p[0]) / _SHARES[w[0]])),
     (rf"They divide all of this money equally among {_C} \w+", lambda r, p, n, w: r.splits(sum(r.money.values(), Fraction(0)), n[0])),
     (rf"{_P} (?:divides all of|shares) this money equally among {_C} \w+", lambda r, p, n, w: r.splits(r.cash(p[0]), n[0])),
-    (rf"With all of this money, {_P} buys {_T} that cost {_M} each|{_P} spends all of this money on {_T} at {_M} each", lambda r, p, n, w: r.splits(r.cash(p[0]), n[0])),
+    (rf"With (?:all of this|the rest of the) money, {_P} buys {_T} that cost {_M} each|{_P} spends (?:all of this|the rest of the) money on {_T} at {_M} each", lambda r, p, n, w: r.splits(r.cash(p[0]), n[0])),
     (rf"{_P} (?:wants to buy|is saving for) [a-z ]+?,? (?:that|which) costs {_M}", lambda r, p, n, w: setattr(r, "missing", n[0] - r.cash(p[0]))),
     (rf"(?:From now on, [A-Z]\w+ saves|[A-Z]\w+ can put aside) {_M} (?:a|each) week", lambda r, p, n, w: r.splits(known(r.missing), n[0])),
     # shopping

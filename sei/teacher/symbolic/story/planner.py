@@ -24,7 +24,14 @@ _SCENES_TRIED = 6
 _DRAWS = 30
 _MONEY = frozenset("cash purse rest cost bill change lacking owed saved both theirs gap perweek unitprice bought".split())
 _MOST = 20_000
+_SCENES_WITH = {
+    "time in hours or minutes": {"minutes", "job", "drive", "practice"},
+    "a length": {"drive", "sponsor"},
+    "a fraction": {"bad"},
+}
+_LIKELIER = 0.7
 _SCALED = frozenset("goods some more loss per rate lots pack saving weeks times each price packprice cash dear whole".split())
+_MOST_OF = {"days": 40, "weeks": 60, "packs": 80, "ourpacks": 80, "needpacks": 40, "hours": 60, "gifts": 60, "gallons": 40, "dozens": 60}
 _NOTES = (10, 20, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 600, 800, 1000, 1500, 2000)
 
 
@@ -79,9 +86,16 @@ def _fits(wanted: str, has: str) -> bool:
     return all(word == "full" or word in has.split() for word in wanted.split())
 
 
-def plan_story(outline: Node, rng: random.Random, book: Book, scale: int = 1) -> Plan | None:
-    """A plan in one of the scenes, with numbers up to `scale` times as large as is usual; None if none is found in a few tries."""
-    scenes = rng.sample(book.scenes, min(_SCENES_TRIED, len(book.scenes)))
+def plan_story(outline: Node, rng: random.Random, book: Book, scale: int = 1, phrase: str = "") -> Plan | None:
+    """A plan in one of the scenes, with numbers up to `scale` times as large as is usual; None if none is found in a few tries.
+
+    A `phrase` that names a sort of number makes scenes with such numbers likelier.
+    """
+    pool = book.scenes
+    for sort, has in _SCENES_WITH.items():
+        if sort in phrase and rng.random() < _LIKELIER:
+            pool = tuple(scene for scene in pool if has & set(scene.has.split())) or pool
+    scenes = rng.sample(pool, min(_SCENES_TRIED, len(pool)))
     for scene in scenes:
         matcher = _Matcher(rng, book, scene)
         root = matcher.match(outline, None, frozenset())
@@ -170,8 +184,10 @@ class _Drawer:
         right = self.draw(told.right) if told.right is not None else None
         told.a, told.b = self._arguments(rule, left, right)
         told.value = self._result(rule.op, told.a, told.b)
+        if told.value > _MOST_OF.get(rule.out, _MOST):
+            raise _Misfit
         whole = told.value.denominator == 1 or (rule.out in _MONEY and (told.value * 100).denominator == 1)
-        if told.value <= 0 or told.value > _MOST or not whole or told.value in (told.a, told.b):
+        if told.value <= 0 or not whole or told.value in (told.a, told.b):
             raise _Misfit
         return told.value
 

@@ -145,7 +145,7 @@ SCENES: tuple[Scene, ...] = (
         {"rate": (20, 80, 5), "some": (30, 120, 5), "more": (10, 60, 5), "loss": (10, 60, 5), "few": (5, 30, 5), "whole": (300, 900, 10), "speed": (40, 65, 5), "mpg": (20, 40, 1), "price": (3, 5, 1), "goods": (60, 240, 10)},
     ),
     Scene(
-        "practice", "flow", "minute",
+        "practice", "flow practice", "minute",
         _verb("practices", "practice"), {},
         {"rate": (15, 60, 5), "some": (20, 90, 5), "more": (5, 45, 5), "loss": (5, 30, 5), "goods": (30, 150, 5)},
     ),

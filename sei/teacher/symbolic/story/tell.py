@@ -202,9 +202,10 @@ class _Teller:
         values["portion"] = f"1/{part}" if self._plan.plain else _PARTS.get(part, f"1/{part}")
         values["Portion"] = _capital(values["portion"])
         kind = (told.left or told.right or told).rule.out
-        values["the"] = "the remaining" if kind == "left" else f"all of {values['his']}" if kind in ("made", "stock") else "all of the"
-        values["the_"] = "The remaining" if kind == "left" else "All of the"
-        values["the2"] = "the remaining" if kind == "left" else "the"
+        values["r"] = "remaining " if kind in ("left", "poolleft") else ""
+        values["the"] = "the remaining" if values["r"] else f"all of {values['his']}" if kind in ("made", "stock") else "all of the"
+        values["the_"] = "The remaining" if values["r"] else "All of the"
+        values["the2"] = "the remaining" if values["r"] else "the"
         pieces = re.split(r"(\{\w*\})", text)
         return "".join(piece if piece == "{}" and calculation else values[piece[1:-1]] if piece.startswith("{") else piece for piece in pieces)
 
