@@ -146,7 +146,9 @@ def show(console: Terminal, figures: Mapping[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m sei.review", description="Judge the corrections or the new problems of a run by hand.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sei.review", description="Judge the corrections or the new problems of a run by hand."
+    )
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("--sample", type=_positive, default=50, help="how many to judge (default: 50, as in LeMa)")
     parser.add_argument("--seed", type=int, default=0, help="decides which are drawn (default: 0)")

@@ -18,8 +18,8 @@ from sei.equations import read_equations
 from sei.records import ErrorType, Mistake, Problem, Rejected, Synthetic, Verdict, content_id
 from sei.stage import Output, stage
 from sei.steps import split_steps
-from sei.teacher.symbolic.story.check import agrees
 from sei.teacher.base import Draft, Seed, SynthesisRequest, Teacher
+from sei.teacher.symbolic.story.check import agrees
 
 
 @stage(Synthetic, "synthetic", on_top=True)
@@ -82,7 +82,9 @@ def synthesize(
         for kind, goal in zip(types, goals, strict=True)
     }
     records = [item for kind in types for item in kept[kind.id]]
-    return Output(records, received=received, rejected=rejected, numbers={"types": account, "answers": _read_again(records)})
+    return Output(
+        records, received=received, rejected=rejected, numbers={"types": account, "answers": _read_again(records)}
+    )
 
 
 def _read_again(records: Sequence[Synthetic]) -> dict[str, int]:

@@ -73,7 +73,7 @@ def reason_of(phrase: str) -> tuple[str, tuple[str, ...]]:
     return "any", ()
 
 
-def wanted(phrase: str) -> tuple[str, bool | None]:
+def operation_wanted(phrase: str) -> tuple[str, bool | None]:
     """The operation that a story needs for the mistake ("" for none in particular), and whether it comes last (None: anywhere)."""
     reason, groups = reason_of(phrase)
     if reason == "stop":
@@ -227,7 +227,12 @@ def phrase_op(phrase: str) -> str:
 def _others(story: Story, index: int) -> list[Fraction]:
     """The numbers of the problem, and results before this line, that the line does not use."""
     own = set(story.lines[index].terms)
-    found = [term for line in story.lines for term, source in zip(line.terms[::2], line.sources, strict=True) if source is None and isinstance(term, Fraction)]
+    found = [
+        term
+        for line in story.lines
+        for term, source in zip(line.terms[::2], line.sources, strict=True)
+        if source is None and isinstance(term, Fraction)
+    ]
     found += [line.value for line in story.lines[:index]]
     return [number for number in dict.fromkeys(found) if number not in own]
 
@@ -271,5 +276,13 @@ def _line(line: Line, terms: tuple[Fraction | str, ...]) -> Line | None:
         other = Fraction(number)
         if op == "/" and not other:
             return None
-        value = value + other if op == "+" else value - other if op == "-" else value * other if op == "*" else value / other
+        value = (
+            value + other
+            if op == "+"
+            else value - other
+            if op == "-"
+            else value * other
+            if op == "*"
+            else value / other
+        )
     return replace(line, terms=terms, value=value)

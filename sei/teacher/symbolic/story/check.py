@@ -33,7 +33,11 @@ def derive(question: str) -> Fraction | None:
         for sentence in sentences[:-1]:
             _read(reading, sentence.rstrip("."))
         return _answer(reading, sentences[-1])
-    except (Lost, ZeroDivisionError, IndexError):  # IndexError: a person whose name is taken for another word (May, June)
+    except (
+        Lost,
+        ZeroDivisionError,
+        IndexError,
+    ):  # IndexError: a person whose name is taken for another word (May, June)
         return None
 
 
@@ -86,7 +90,9 @@ def _answer(r: Reading, question: str) -> Fraction | None:
 
 def _money_asked(r: Reading, question: str, people: list[str]) -> Fraction | None:
     if " than " in question:
-        return abs(r.money[people[0]] - r.money[people[1]]) if len(people) == 2 and {*people} <= r.money.keys() else None
+        return (
+            abs(r.money[people[0]] - r.money[people[1]]) if len(people) == 2 and {*people} <= r.money.keys() else None
+        )
     if r.cost is not None:
         return r.cost if not r.money and r.missing is None and "do the" not in question else None
     if r.part is not None and len(r.money) == 1 and re.search(r"keep|left|save|is that", question):
@@ -100,7 +106,11 @@ def _money_asked(r: Reading, question: str, people: list[str]) -> Fraction | Non
 
 def _things_asked(r: Reading, question: str, people: list[str]) -> Fraction | None:
     if " than " in question:
-        return abs(r.things[people[0]] - r.things[people[1]]) if len(people) == 2 and {*people} <= r.things.keys() else None
+        return (
+            abs(r.things[people[0]] - r.things[people[1]])
+            if len(people) == 2 and {*people} <= r.things.keys()
+            else None
+        )
     if re.search(r"\b(?:together|altogether|in all)\b", question) and re.search(r"\bdo\b", question):
         return r.all_things() if len(r.things) > 1 else None
     if re.search(r"How many [a-z -]+ (?:are left|remain)\?", question) and len(r.things) == 1:

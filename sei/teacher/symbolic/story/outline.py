@@ -158,7 +158,9 @@ def _factors(expression: Expression, inverse: bool, found: list[tuple[Expression
         right = inverse if expression.operator == "*" else not inverse
         return _factors(expression.left, inverse, found) and _factors(expression.right, right, found)
     found.append((expression, inverse))
-    return not isinstance(expression, Negative) and not (isinstance(expression, Operation) and expression.operator == "^")
+    return not isinstance(expression, Negative) and not (
+        isinstance(expression, Operation) and expression.operator == "^"
+    )
 
 
 def _joined(node: Node) -> Node:
@@ -166,7 +168,12 @@ def _joined(node: Node) -> Node:
     if node.left is None or node.right is None:
         return node
     for one, other in ((node.left, node.right), (node.right, node.left)):
-        if node.op not in "+-" or (node.op == "-" and other is not node.right) or other.left is not one or other.right is None:
+        if (
+            node.op not in "+-"
+            or (node.op == "-" and other is not node.right)
+            or other.left is not one
+            or other.right is None
+        ):
             continue
         if other.op == "%":
             return Node(f"{node.op}%", _joined(one), LEAF)

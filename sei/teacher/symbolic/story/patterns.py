@@ -41,7 +41,9 @@ class Reading:
         self.cost: Fraction | None = None  # of what is bought
         self.rate: Fraction | None = None  # of one hour or one thing, before it is said how many
         self.missing: Fraction | None = None
-        self.each: Fraction | None = None  # how many each of several gets, or how many containers, days or weeks there are
+        self.each: Fraction | None = (
+            None  # how many each of several gets, or how many containers, days or weeks there are
+        )
         self.part: Fraction | None = None  # how many are of the sort spoken of, how much of the money is put aside
 
     def thing(self, name: str) -> Fraction:
@@ -116,7 +118,9 @@ def _in_each(r: Reading, p: People, n: Numbers, w: Words) -> None:
     r.gets(owner, r.lots.pop(owner) * n[0])
 
 
-def _compared(r: Reading, one: str, other: str, forth: Callable[[Fraction], Fraction], back: Callable[[Fraction], Fraction]) -> None:
+def _compared(
+    r: Reading, one: str, other: str, forth: Callable[[Fraction], Fraction], back: Callable[[Fraction], Fraction]
+) -> None:
     """`one` has what `forth` makes of the other's number; whichever of them is known gives the other."""
     if other in r.things and one not in r.things:
         r.things[one] = forth(r.things[other])

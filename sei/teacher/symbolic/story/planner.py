@@ -22,7 +22,9 @@ from sei.teacher.symbolic.story.scenes import Scene
 
 _SCENES_TRIED = 6
 _DRAWS = 30
-_MONEY = frozenset("cash purse rest cost bill change lacking owed saved both theirs gap perweek unitprice bought".split())
+_MONEY = frozenset(
+    "cash purse rest cost bill change lacking owed saved both theirs gap perweek unitprice bought".split()
+)
 _MOST = 20_000
 _SCENES_WITH = {
     "time in hours or minutes": {"minutes", "job", "drive", "practice"},
@@ -30,8 +32,20 @@ _SCENES_WITH = {
     "a fraction": {"bad"},
 }
 _LIKELIER = 0.7
-_SCALED = frozenset("goods some more loss per rate lots pack saving weeks times each price packprice cash dear whole".split())
-_MOST_OF = {"days": 40, "weeks": 60, "packs": 80, "ourpacks": 80, "needpacks": 40, "hours": 60, "gifts": 60, "gallons": 40, "dozens": 60}
+_SCALED = frozenset(
+    "goods some more loss per rate lots pack saving weeks times each price packprice cash dear whole".split()
+)
+_MOST_OF = {
+    "days": 40,
+    "weeks": 60,
+    "packs": 80,
+    "ourpacks": 80,
+    "needpacks": 40,
+    "hours": 60,
+    "gifts": 60,
+    "gallons": 40,
+    "dozens": 60,
+}
 _NOTES = (10, 20, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 600, 800, 1000, 1500, 2000)
 
 
@@ -113,9 +127,13 @@ class _Matcher:
     scene: Scene
     budget: int = field(default=400)
 
-    def match(self, node: Node, kinds: Sequence[str] | None, used: frozenset[str]) -> tuple[Told, frozenset[str]] | None:
+    def match(
+        self, node: Node, kinds: Sequence[str] | None, used: frozenset[str]
+    ) -> tuple[Told, frozenset[str]] | None:
         """A rule for `node` whose result is one of `kinds` (None: any that can be asked for), and the marks used so far."""
-        rules = [rule for rule in self.book.rules(self.scene, node.op) if (rule.ask if kinds is None else rule.out in kinds)]
+        rules = [
+            rule for rule in self.book.rules(self.scene, node.op) if (rule.ask if kinds is None else rule.out in kinds)
+        ]
         for rule in self.rng.sample(rules, len(rules)):
             self.budget -= 1
             if self.budget < 0:
@@ -267,7 +285,21 @@ class _Drawer:
 
     def _range(self, spec: str) -> tuple[int, int, int]:
         name = spec[1:]
-        extra = {"few": (2, 12, 1), "dish": (8, 40, 1), "cheap": (1, 3, 1), "sold": (5, 15, 1), "games": (2, 4, 1),  "two": (2, 3, 1), "fewlots": (2, 5, 1), "morewhole": (8, 30, 1), "total": (60, 600, 1), "spent": (5, 60, 1), "speed": (40, 65, 5), "mpg": (20, 40, 1), "minutes": (2, 6, 1)}
+        extra = {
+            "few": (2, 12, 1),
+            "dish": (8, 40, 1),
+            "cheap": (1, 3, 1),
+            "sold": (5, 15, 1),
+            "games": (2, 4, 1),
+            "two": (2, 3, 1),
+            "fewlots": (2, 5, 1),
+            "morewhole": (8, 30, 1),
+            "total": (60, 600, 1),
+            "spent": (5, 60, 1),
+            "speed": (40, 65, 5),
+            "mpg": (20, 40, 1),
+            "minutes": (2, 6, 1),
+        }
         return self._ranges.get(name) or extra[name]
 
     def _any(self, spec: str) -> Fraction:

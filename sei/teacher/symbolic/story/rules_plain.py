@@ -23,7 +23,11 @@ from sei.teacher.symbolic.story.rules import Rule
 from sei.teacher.symbolic.story.scenes import Scene
 
 _THINGS = "apple, ball, bead, book, card, coin, cup, egg, hat, marble, pear, pen, plum, shell, stamp, toy"
-_HAVE = ("How many {T} does {S} have now?", "How many {T} does {S} have in the end?", "How many {T} does {S} have in all?")
+_HAVE = (
+    "How many {T} does {S} have now?",
+    "How many {T} does {S} have in the end?",
+    "How many {T} does {S} have in all?",
+)
 _TOGETHER = ("How many {T} do they have together?", "How many {T} do {S} and {F} have in all?")
 _MONEY = ("How many dollars does {S} have now?", "How much money does {S} have left?")
 _PAY = ("How much does {S} pay?", "How many dollars does {S} pay in all?", "What do they cost in all?")
@@ -131,17 +135,33 @@ def facts(question: str, solution: str) -> list[Fact]:
     found = []
     for equation in read_equations(steps):
         count = equation.operands[-1]
-        if len(equation.operands) != 2 or count in stated or count.denominator != 1 or count < 2 or "*" not in equation.text:
+        if (
+            len(equation.operands) != 2
+            or count in stated
+            or count.denominator != 1
+            or count < 2
+            or "*" not in equation.text
+        ):
             continue
         part = re.search(r">>\d+ (\w+)", steps[equation.step - 1])
         after = [question[quantity.end :] for value, quantity in stated.items() if value in used]
-        units = [match[1] for text in after if part and (match := re.match(r" ((?:[A-Za-z']+ )?(?:\w+ of|dozen))(?= " + part[1] + r"\b)", text))]
+        units = [
+            match[1]
+            for text in after
+            if part and (match := re.match(r" ((?:[A-Za-z']+ )?(?:\w+ of|dozen))(?= " + part[1] + r"\b)", text))
+        ]
         if part and units:
             found.append(Fact(int(count), units[0], part[1], "packed"))
             continue
-        nouns = [match[1] for text in after if (match := re.match(r" ([A-Za-z]+s|dice|starfish)\b", text)) and part and match[1] != part[1]]
+        nouns = [
+            match[1]
+            for text in after
+            if (match := re.match(r" ([A-Za-z]+s|dice|starfish)\b", text)) and part and match[1] != part[1]
+        ]
         if part and nouns and not re.search(r"\d [a-z]+ (?:an?|every) ", question):
-            shape = "time" if part[1] in _TIME else "measure" if re.search(r"\bmeasures\b|\bof it\b", question) else "parts"
+            shape = (
+                "time" if part[1] in _TIME else "measure" if re.search(r"\bmeasures\b|\bof it\b", question) else "parts"
+            )
             found.append(Fact(int(count), nouns[-1] if shape == "time" else nouns[0], part[1], shape))
     return found
 
@@ -152,7 +172,9 @@ def _vocabulary() -> frozenset[str]:
     words = set(re.findall(r"[a-z]+", " ".join(texts).lower()))
     for singular, plural in OWN.pairs:
         words |= {singular, plural}
-    return frozenset(words | {"he", "she", "is", "it", "of", "in", "the", "are", "year", "miles", "away", "day", "friends"})
+    return frozenset(
+        words | {"he", "she", "is", "it", "of", "in", "the", "are", "year", "miles", "away", "day", "friends"}
+    )
 
 
 def is_plain(questions: Sequence[str]) -> bool:

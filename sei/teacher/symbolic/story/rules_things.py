@@ -11,10 +11,18 @@ from __future__ import annotations
 
 from sei.teacher.symbolic.story.rules import Rule
 
-_MADE = ("How many {T} does {S} {gain} in all?", "How many {T} does {S} {gain} altogether?", "What is the total number of {T} that {S} {gains}?")
+_MADE = (
+    "How many {T} does {S} {gain} in all?",
+    "How many {T} does {S} {gain} altogether?",
+    "What is the total number of {T} that {S} {gains}?",
+)
 _HAVE = ("How many {T} does {S} have now?", "How many {T} does {S} have in the end?")
 _LEFT = ("How many {T} does {S} have left?", "How many {T} does {S} still have?")
-_TOGETHER = ("How many {T} do {S} and {F} {gain} together?", "How many {T} do the two of them {gain} in all?", "How many {T} do {S} and {F} {gain} altogether?")
+_TOGETHER = (
+    "How many {T} do {S} and {F} {gain} together?",
+    "How many {T} do the two of them {gain} in all?",
+    "How many {T} do {S} and {F} {gain} altogether?",
+)
 _LARGER = ("{F} {gains} {b} times as many {T} as {S}.", "{F} {gains} {b} times as many.")
 _MORE = ("{F} {gains} {b} more {T} than {S}.", "{F} {gains} {b} {T} more than {S} does.")
 _FEWER = ("{F} {gains} {b} fewer {T} than {S}.", "{S} {gains} {b} more {T} than {F}.")

@@ -177,7 +177,16 @@ SCENES: tuple[Scene, ...] = (
 
 # Words that any scene may need, one drawn for each story.
 COMMON: dict[str, tuple[str, ...]] = {
-    "dear": ("a bicycle", "a guitar", "a tent", "a camera", "a telescope", "a skateboard", "a sewing machine", "a desk"),
+    "dear": (
+        "a bicycle",
+        "a guitar",
+        "a tent",
+        "a camera",
+        "a telescope",
+        "a skateboard",
+        "a sewing machine",
+        "a desk",
+    ),
     "treat": ("a movie ticket", "a birthday present", "a book", "a T-shirt", "a plant", "a board game"),
     "treat2": ("lunch", "a bus pass", "a pair of gloves", "a haircut", "groceries"),
     "gifts": ("notebooks", "puzzles", "flower pots", "picture frames", "comic books", "mugs", "model planes"),
@@ -186,5 +195,11 @@ COMMON: dict[str, tuple[str, ...]] = {
     "people": ("children", "cousins", "friends", "helpers", "sisters"),
     "friends": ("friends", "cousins", "classmates"),
 }
-TIMES = (("in the morning", "in the afternoon", "in the evening"), ("on Monday", "on Tuesday", "on Wednesday"), ("on Friday", "on Saturday", "on Sunday"), ("in the first week", "in the second week", "in the third week"), ("in June", "in July", "in August"))
+TIMES = (
+    ("in the morning", "in the afternoon", "in the evening"),
+    ("on Monday", "on Tuesday", "on Wednesday"),
+    ("on Friday", "on Saturday", "on Sunday"),
+    ("in the first week", "in the second week", "in the third week"),
+    ("in June", "in July", "in August"),
+)
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")

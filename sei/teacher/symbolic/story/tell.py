@@ -92,7 +92,12 @@ def tell(plan: Plan, rng: random.Random, people: Sequence[Person]) -> Story:
     teller.facts_of(plan.root, _View())
     ask = teller.fill(teller.choice(plan.root.rule.ask), plan.root, teller.last)
     question = teller.named([*teller.facts, ask])
-    return Story(question, tuple(replace(line, words=teller.named([line.words])) for line in teller.lines), plan.root.value, plan.scene.name)
+    return Story(
+        question,
+        tuple(replace(line, words=teller.named([line.words])) for line in teller.lines),
+        plan.root.value,
+        plan.scene.name,
+    )
 
 
 class _Teller:
@@ -113,7 +118,13 @@ class _Teller:
             supplies = self._words["supplies"]
             self._words["Supplies"] = supplies[0].upper() + supplies[1:]
         first, second, third = rng.choice(TIMES)
-        self._words |= {"first_": first, "second": second, "second_": _capital(second), "first": _capital(first), "third": _capital(third)}
+        self._words |= {
+            "first_": first,
+            "second": second,
+            "second_": _capital(second),
+            "first": _capital(first),
+            "third": _capital(third),
+        }
         self._words["day1"], self._words["day2"] = (DAYS[index] for index in sorted(rng.sample(range(len(DAYS)), 2)))
 
     def facts_of(self, told: Told, view: _View) -> _View:
@@ -170,7 +181,9 @@ class _Teller:
         if compound:
             inner = abs(told.value - a)
             self.lines.append(Line(says[0], first, inner, (left, right, None)[: len(first) // 2 + 1]))
-            self.lines.append(Line(says[1], (a, op[1] if op[0] == "x" else op[0], inner), told.value, (left, len(self.lines) - 1)))
+            self.lines.append(
+                Line(says[1], (a, op[1] if op[0] == "x" else op[0], inner), told.value, (left, len(self.lines) - 1))
+            )
         elif self._continues(op, left) and left is not None and self._rng.random() < 0.5:
             before = self.lines.pop()  # 3 + 4 and 7 + 5 in one line
             self.lines.append(Line(says[0], (*before.terms, op, b), told.value, (*before.sources, right)))
@@ -203,11 +216,16 @@ class _Teller:
         values["Portion"] = _capital(values["portion"])
         kind = (told.left or told.right or told).rule.out
         values["r"] = "remaining " if kind in ("left", "poolleft") else ""
-        values["the"] = "the remaining" if values["r"] else f"all of {values['his']}" if kind in ("made", "stock") else "all of the"
+        values["the"] = (
+            "the remaining" if values["r"] else f"all of {values['his']}" if kind in ("made", "stock") else "all of the"
+        )
         values["the_"] = "The remaining" if values["r"] else "All of the"
         values["the2"] = "the remaining" if values["r"] else "the"
         pieces = re.split(r"(\{\w*\})", text)
-        return "".join(piece if piece == "{}" and calculation else values[piece[1:-1]] if piece.startswith("{") else piece for piece in pieces)
+        return "".join(
+            piece if piece == "{}" and calculation else values[piece[1:-1]] if piece.startswith("{") else piece
+            for piece in pieces
+        )
 
     def named(self, texts: Sequence[str]) -> str:
         """The sentences with people's names, or pronouns where these are clear."""
@@ -218,7 +236,9 @@ class _Teller:
             if start and (last := _SUBJECT.match(before)) and last[1] == start[1]:
                 person = self._people[int(start[1])]
                 others = {mark for mark in _PERSON.findall(before + sentence)} - {start[1]}
-                if all(self._people[int(mark)].female != person.female for mark in others) and not sentence.startswith(f"⟦{start[1]}⟧'"):
+                if all(self._people[int(mark)].female != person.female for mark in others) and not sentence.startswith(
+                    f"⟦{start[1]}⟧'"
+                ):
                     sentence_new = ("She" if person.female else "He") + sentence[start.end() :]
                     written.append(sentence_new)
                     before = sentence
