@@ -36,6 +36,10 @@ _SCALED = frozenset(
     "goods some more loss per rate lots pack saving weeks times each price packprice cash dear whole".split()
 )
 _MOST_OF = {
+    "cash": 4000,
+    "rest": 4000,
+    "both": 6000,
+    "theirs": 6000,
     "days": 40,
     "weeks": 60,
     "packs": 80,
@@ -189,7 +193,7 @@ def _numbers(root: Told, rng: random.Random, book: Book, scene: Scene, scale: in
 
 class _Drawer:
     def __init__(self, rng: random.Random, ranges: Mapping[str, tuple[int, int, int]], *, plain: bool) -> None:
-        self._rng, self._ranges = rng, ranges
+        self._rng, self._ranges, self._plain = rng, ranges, plain
         # Once in a while prices have cents.
         self._cents = not plain and rng.random() < 0.2
 
@@ -201,11 +205,13 @@ class _Drawer:
         left = self.draw(told.left) if told.left is not None else None
         right = self.draw(told.right) if told.right is not None else None
         told.a, told.b = self._arguments(rule, left, right)
+        if told.left is not None and told.left.rule.out == "unitprice" and told.b == told.left.b:
+            raise _Misfit  # it would be the price that is told already
         told.value = self._result(rule.op, told.a, told.b)
         if told.value > _MOST_OF.get(rule.out, _MOST):
             raise _Misfit
         whole = told.value.denominator == 1 or (rule.out in _MONEY and (told.value * 100).denominator == 1)
-        if told.value <= 0 or not whole or told.value in (told.a, told.b):
+        if told.value <= (0 if self._plain else 1) or not whole or told.value in (told.a, told.b):
             raise _Misfit
         return told.value
 

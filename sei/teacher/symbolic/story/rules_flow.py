@@ -38,7 +38,7 @@ FLOW: tuple[Rule, ...] = (
     Rule("cost", "*", "gallons", "#price", ("A gallon of gas costs ${b}.", "Gas is ${b} a gallon."), ("How much does the gas cost?", "How many dollars does the gas cost?"), ("The gas costs {} dollars.",), on="drive"),
     Rule("hours", "/", "togo", "#speed", ("For the rest of the way, {S} drives at {b} miles an hour.",), ("How many hours does the rest of the way take?",), ("That takes {} hours.",), on="drive", once="end"),
     Rule("hours", "/", "made", "#speed", ("A bus goes the same distance as {S} at {b} miles an hour.",), ("How many hours does the bus need?",), ("The bus needs {} hours.",), on="drive", once="end"),
-    Rule("charity", "*", "made", "#price", ("For every {t}, {sponsor} gives ${b} to charity.",), ("How many dollars go to charity?", "How much money does charity get?"), ("Charity gets {} dollars.",), on="sponsor", once="end"),
+    Rule("charity", "*", "made", "#price", ("For every {t}, {sponsor} gives ${b} to charity.",), ("How many dollars go to charity?", "How much money does charity get?"), ("Charity gets {} dollars.",), on="sponsor", once="end compare"),
     Rule("minutes", "*", "made", "#minutes", ("For each {t}, {S} needs {b} minutes.", "One {t} takes {S} {b} minutes."), ("How many minutes does {S} need?", "How many minutes does this take?"), ("{S} needs {} minutes.",), on="minutes", once="end"),
     Rule("hours", "/", "minutes", "=60", ("",), ("How many hours does {S} need?", "How many hours does this take?"), ("That is {} hours.",), on="minutes"),
     Rule("minutes", "*", "#weeks", "=60", ("{S} has {a} hours for {task}.", "{S} wants to spend {a} hours on {task}."), ("How many minutes does {S} have?",), ("That is {} minutes.",), on="minutes", once="base"),

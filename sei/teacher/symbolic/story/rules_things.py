@@ -67,7 +67,7 @@ THINGS: tuple[Rule, ...] = (
          _MADE, ("{S} {gains} {} {T}.", "In all, {S} {gains} {} {T}."), on="twice", once="base"),
     Rule("made", "+", "#some", "#some",
          ("{S} {gains} {a} {q1} {T} and {b} {q2} {T}.", "{S} {gains} {a} {T} that are {q1} and {b} that are {q2}."),
-         _MADE, ("{S} {gains} {} {T}.", "Together, these are {} {T}."), on="q1", once="base"),
+         _MADE, ("{S} {gains} {} {T}.", "Together, these are {} {T}."), on="q1", once="base sort"),
     Rule("made", "+", "made", "#some", ("{third}, {S} {gains} another {b} {T}.", "Then {S} {gains} {b} more {T}."),
          _MADE, ("Now {S} has {} {T}.",), on="twice", once="again"),
     Rule("stock", "+", "made|left|stock", "#some", ("{F} gives {S} {b} more {T}.", "Later, {S} gets {b} {T} from {F}.", "Then {S} finds {b} more {T} in a cupboard."),

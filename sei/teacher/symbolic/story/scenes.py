@@ -78,7 +78,7 @@ SCENES: tuple[Scene, ...] = (
     Scene(
         "collection", "lots twice share loses bad pack q1 sell", "sticker, stamp, marble, trading card, postcard, toy animal",
         _verb("buys", "buy") | _box("pack", "box") | {"friends": "classmates", "friend": "classmate", "bad": "duplicates", "sort": "duplicates", "q1": "new", "q2": "old"},
-        {"loses": ("{b} of the {T} get lost when the family moves.", "{S}'s little brother loses {b} of the {T}.")},
+        {"loses": ("{b} of the {T} get lost when the family moves.", "{b} of the {T} get lost at school.",)},
         {"per": (4, 20, 1), "price": (1, 4, 1), "pack": (4, 20, 1), "packprice": (8, 30, 1)},
     ),
     Scene(
@@ -157,7 +157,7 @@ SCENES: tuple[Scene, ...] = (
     ),
     Scene(
         "photos", "flow whole minutes", "photo",
-        _verb("edits", "edit") | {"task": "this work"},
+        _verb("edits", "edit") | {"task": "editing photos"},
         {"whole": ("There are {a} photos from the trip in all.",), "wholes": ("{S} has {a} photos from a wedding to edit.",), "togo": ("How many photos does {S} still have to edit?", "How many photos are left to edit?")},
         {"rate": (5, 20, 1), "some": (8, 40, 1), "whole": (80, 400, 10), "minutes": (2, 8, 1), "goods": (15, 80, 1)},
     ),
@@ -202,4 +202,4 @@ TIMES = (
     ("in the first week", "in the second week", "in the third week"),
     ("in June", "in July", "in August"),
 )
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
