@@ -19,6 +19,7 @@ from sei.records import Problem, Rejected
 from sei.teacher.base import Draft, Seed
 from sei.teacher.symbolic.story.author import Author
 from sei.teacher.symbolic.story.outline import read_outline
+from sei.teacher.symbolic.story.rules_plain import is_plain
 
 _TRIES = 24  # stories told for one draft
 
@@ -31,7 +32,8 @@ def evolve(seeds: Sequence[Problem], *, rouge_threshold: float, seed: int) -> li
     """
     distinct = {problem.id: problem for problem in seeds}
     examples = [Seed(problem.id, problem.question, problem.solution, problem.answer) for problem in distinct.values()]
-    authors = {one.id: Author(random.Random(f"{seed}/{one.id}"), [one]) for one in examples}
+    plain = is_plain([one.question for one in examples])
+    authors = {one.id: Author(random.Random(f"{seed}/{one.id}"), [one], plain=plain) for one in examples}
     taken = {one.id: SimilarityFilter(rouge_threshold, [one.question]) for one in examples}
     by_id = {one.id: one for one in examples}
     return [_evolve_one(by_id[problem.id], authors[problem.id], taken[problem.id]) for problem in seeds]

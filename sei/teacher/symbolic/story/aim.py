@@ -80,6 +80,8 @@ def operation_wanted(phrase: str) -> tuple[str, bool | None]:
         return _GERUNDS[groups[0]], True
     if reason == "skip":
         return _GERUNDS[groups[0]], False
+    if reason == "percentage":
+        return f"{_VERBS.get(groups[0], '-')}%", None
     word = groups[-1] if groups else ""
     if reason == "slip":
         word = groups[0]
@@ -99,7 +101,8 @@ def possible(story: Story, phrase: str, others: Sequence[str] = ()) -> Aim:
     for lines in _mistakes(story, reason, groups, phrase):
         if not _well_formed(lines, story.answer, reason):
             continue
-        answer = format_number(lines[-1].value)
+        # The answer is the last result, or an earlier one that is given instead of it.
+        answer = format_number(lines[-1 if reason != "intermediate" else -2].value)
         wrong = join_steps([step_text(line, visible=False) for line in lines], answer)
         mistake = Mistake("", "", "", story.question, format_number(story.answer), gold, wrong, answer)
         found = diagnose(mistake)
@@ -136,7 +139,7 @@ def _kernel(phrase: str) -> str:
 
 def _well_formed(lines: Sequence[Line], answer: Fraction, reason: str) -> bool:
     last = lines[-1].value
-    if last == answer and reason != "after":
+    if last == answer and reason not in ("after", "intermediate"):
         return False
     if reason == "round":
         return True
@@ -155,8 +158,8 @@ def _mistakes(story: Story, reason: str, groups: tuple[str, ...], phrase: str) -
                 yield list(lines[:cut])
         return
     if reason == "intermediate":
-        for cut in range(len(lines) - 1, 0, -1):
-            yield [*lines[:cut], *lines[cut:], Line("{}", lines[cut - 1].terms, lines[cut - 1].value)]
+        if len(lines) > 1 and lines[-2].value != story.answer:
+            yield list(lines)
         return
     if reason == "after":
         numbers = [term for line in lines for term in line.terms[::2] if isinstance(term, Fraction)]
@@ -167,7 +170,7 @@ def _mistakes(story: Story, reason: str, groups: tuple[str, ...], phrase: str) -
     for index in range(len(lines)):
         for wrong in _wrong_lines(story, index, reason, groups, phrase):
             if wrong is not None:
-                yield _going_on(lines, index, wrong, drop=reason == "skip")
+                yield _going_on(lines, index, wrong, drop=reason in ("skip", "percentage"))
 
 
 def _wrong_lines(story: Story, index: int, reason: str, groups: tuple[str, ...], phrase: str) -> Iterator[Line | None]:
@@ -175,10 +178,10 @@ def _wrong_lines(story: Story, index: int, reason: str, groups: tuple[str, ...],
     op, terms = _op(line), line.terms
     if reason == "operation" and op == _GERUNDS[groups[1]]:
         yield _line(line, tuple(_VERBS[groups[0]] if isinstance(term, str) else term for term in terms))
-    elif reason == "percentage" and terms[-1] == 100 and op == "/":
-        a, _, b, *_ = terms
-        if index + 1 < len(story.lines):
-            yield _line(line, (a, {"adds": "+", "subtracts": "-"}.get(groups[0], "-"), b))
+    elif reason == "percentage":
+        for place, source in enumerate(line.sources):  # 80 - 25 in place of 80 - 20, which is 25 percent of it
+            if source is not None and story.lines[source].terms[-1] == 100 and op == _VERBS.get(groups[0]):
+                yield _line(line, _put(terms, place, story.lines[source].terms[-3]))
     elif reason == "round" and op in phrase_op(phrase):
         yield _line(line, terms[::-1])
     elif reason == "skip":
@@ -206,7 +209,9 @@ def _wrong_lines(story: Story, index: int, reason: str, groups: tuple[str, ...],
         numbers = _others(story, index)
         for first in numbers:
             for second in (*numbers, *(term for term in terms[::2] if isinstance(term, Fraction))):
-                if first != second and (op == wanted[groups[0]] or "relate" in phrase):
+                if "chooses" in phrase and op == wanted[groups[0]] and first != second:
+                    yield _line(line, (terms[0], op, first, op, second))
+                elif first != second and (op == wanted[groups[0]] or "relate" in phrase):
                     yield _line(line, (first, wanted[groups[0]], second))
     elif reason == "unit":
         for factor in (100, 60, 1000):

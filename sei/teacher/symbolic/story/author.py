@@ -47,9 +47,9 @@ def _full_book() -> Book:
 class Author:
     """Tells stories with `rng`, in plain words if the seeds are told so."""
 
-    def __init__(self, rng: random.Random, seeds: Sequence[Seed]) -> None:
+    def __init__(self, rng: random.Random, seeds: Sequence[Seed], *, plain: bool | None = None) -> None:
         self.rng = rng
-        self.plain = is_plain([seed.question for seed in seeds])
+        self.plain = is_plain([seed.question for seed in seeds]) if plain is None else plain
         self._names: list[str] = []
         self._book = _full_book()
         if self.plain:
@@ -71,7 +71,9 @@ class Author:
             if bold > 1 and wish.several and op in ("+", "-", "*"):
                 root = Node(op, longer(cut(root, rng, 1), rng, op, last=True), Node(""))
             elif (
-                bold > 1 and op and (root.op[-1] != op if wish.last else all(node.op[-1] != op for node in nodes(root)))
+                bold > 1
+                and op
+                and (not root.op.endswith(op) if wish.last else not any(node.op.endswith(op) for node in nodes(root)))
             ):
                 root = longer(cut(root, rng, 3), rng, op, last=wish.last)
             elif rng.random() < (0.4 if bold > 3 else _HARDER_IN_PLAIN if self.plain else _HARDER_SHARE):

@@ -290,23 +290,7 @@ class _Drawer:
         return inner
 
     def _range(self, spec: str) -> tuple[int, int, int]:
-        name = spec[1:]
-        extra = {
-            "few": (2, 12, 1),
-            "dish": (8, 40, 1),
-            "cheap": (1, 3, 1),
-            "sold": (5, 15, 1),
-            "games": (2, 4, 1),
-            "two": (2, 3, 1),
-            "fewlots": (2, 5, 1),
-            "morewhole": (8, 30, 1),
-            "total": (60, 600, 1),
-            "spent": (5, 60, 1),
-            "speed": (40, 65, 5),
-            "mpg": (20, 40, 1),
-            "minutes": (2, 6, 1),
-        }
-        return self._ranges.get(name) or extra[name]
+        return self._ranges[spec[1:]]
 
     def _any(self, spec: str) -> Fraction:
         if spec[0] == "=":

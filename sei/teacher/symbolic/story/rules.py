@@ -67,8 +67,21 @@ RANGES: dict[str, tuple[int, int, int]] = {
     "wage": (9, 25, 1),
     "saving": (5, 40, 5),
     "fee": (3, 15, 1),
+    "few": (2, 12, 1),
+    "two": (2, 3, 1),
+    "fewlots": (2, 5, 1),
+    "morewhole": (8, 30, 1),
+    "total": (60, 600, 1),
+    "spent": (5, 60, 1),
+    "speed": (40, 65, 5),
+    "mpg": (20, 40, 1),
+    "minutes": (2, 6, 1),
+    "dish": (8, 40, 1),
+    "cheap": (1, 3, 1),
+    "sold": (5, 15, 1),
+    "set": (0, 0, 1),  # so many times a price
 }
-PLAIN_RANGES: dict[str, tuple[int, int, int]] = {
+PLAIN_RANGES: dict[str, tuple[int, int, int]] = RANGES | {
     "goods": (6, 30, 1), "some": (3, 18, 1), "lots": (2, 9, 1), "morelots": (2, 6, 1), "per": (2, 9, 1), "rate": (2, 9, 1),
     "hours": (2, 6, 1), "days": (2, 8, 1), "weeks": (2, 9, 1), "times": (2, 8, 1), "more": (2, 12, 1), "loss": (2, 12, 1),
     "friends": (2, 6, 1), "parts": (2, 8, 1), "pack": (2, 9, 1), "whole": (20, 90, 1), "percent": (5, 75, 5),

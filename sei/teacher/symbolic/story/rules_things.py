@@ -70,7 +70,7 @@ THINGS: tuple[Rule, ...] = (
          _MADE, ("{S} {gains} {} {T}.", "Together, these are {} {T}."), on="q1", once="base sort"),
     Rule("made", "+", "made", "#some", ("{third}, {S} {gains} another {b} {T}.", "Then {S} {gains} {b} more {T}."),
          _MADE, ("Now {S} has {} {T}.",), on="twice", once="again"),
-    Rule("stock", "+", "made|left|stock", "#some", ("{F} gives {S} {b} more {T}.", "Later, {S} gets {b} {T} from {F}.", "Then {S} finds {b} more {T} in a cupboard."),
+    Rule("stock", "+", "made|left|stock", "#some", ("{F} gives {S} {b} more {T}.", "Later, {S} gets {b} {T} from {F}.", "Then {S} finds {b} more {T} at home."),
          _HAVE, ("Now {S} has {} {T}.",), on="share", once="gift give"),
     Rule("stock", "+", "#some", "made", ("{S} already had {a} {T} before that.", "Before this, {S} had {a} {T}."),
          _HAVE, ("Now {S} has {} {T}.",), on="share", once="before"),

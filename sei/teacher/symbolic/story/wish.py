@@ -29,4 +29,4 @@ class Wish:
     def of(cls, phrase: str, scale: int = 1) -> Self:
         op, last = operation_wanted(phrase)
         large = "three-digit" in phrase or "large numbers" in phrase or "thousands" in phrase
-        return cls(phrase, op, last, "several numbers" in phrase, 4 if large else scale)
+        return cls(phrase, op, last, "several numbers" in phrase or phrase.startswith("leaves"), 4 if large else scale)
