@@ -2,8 +2,8 @@
 
 Purpose: a correction that reaches the gold answer may still be a poor one, and a new problem that has its answer a riddle.
 LeMa (arXiv 2310.20689) had 50 of GPT-4's corrections judged: 35 excellent, 11 good, 4 poor.
-Place in the flow: reads `mistakes.jsonl` and `corrections.jsonl`, or `synthetic.jsonl` and `error_types.jsonl`, of a finished run;
-writes `review.html`, a page that needs no network, and `review.json`, a summary of the marks that the page saves.
+Place in the flow: reads `mistakes.jsonl` and `corrections.jsonl`, or `synthetic.jsonl` and `error_types.jsonl`, of a finished
+run; writes `review.html`, a page that needs no network, and `review.json`, a summary of the marks that the page saves.
 
 Example::
 

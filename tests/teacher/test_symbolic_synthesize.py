@@ -21,8 +21,8 @@ from sei.teacher.base import Draft, Seed, SynthesisRequest
 from sei.teacher.symbolic import SymbolicTeacher
 from sei.teacher.symbolic.program import Program, read_program
 from sei.teacher.symbolic.quantities import read_quantities
-from sei.teacher.symbolic.rewriting import FixedNumber, check_solution, substitute
 from sei.teacher.symbolic.retell import new_things, replace_words, retell
+from sei.teacher.symbolic.rewriting import FixedNumber, check_solution, substitute
 from sei.teacher.symbolic.story.check import agrees
 from sei.teacher.symbolic.story.names import find_names
 

@@ -1,7 +1,7 @@
 """The teacher's part in LeMa's evolution: a somewhat harder problem from the program of an old one.
 
-Place in the flow: seed problems -> **drafts** -> `sei.stages.evolve`. The operations of a seed's solution and one more are told as
-another story, in the way of `synthesize`: the further step is a step of the story. Its solution is executed, so the
+Place in the flow: seed problems -> **drafts** -> `sei.stages.evolve`. The operations of a seed's solution and one more are
+told as another story, in the way of `synthesize`: the further step is a step of the story. Its solution is executed, so the
 answer is right by construction, and several samples of a solution would all be the same.
 
 Example::

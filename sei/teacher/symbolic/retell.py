@@ -3,7 +3,8 @@
 Place in the flow: `synthesize` -> here, where the seeds are told in the few words of `story.rules_plain`. A small target
 reads only the sentences that it was trained on: told by the planner alone, the embedded world's new problems lowered the target's
 accuracy (docs/embedded.md). A number changes only where the question states it once, in every place that follows from
-it; names and things change alike in question and solution. The mistake of the seed can be made in it, because nothing else changes.
+it; names and things change alike in question and solution. The mistake of the seed can be made in it, because nothing else
+changes.
 
 Example::
 

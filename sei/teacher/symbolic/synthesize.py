@@ -90,10 +90,10 @@ class _Writer:
 
     def draft(self, source: Source) -> Draft | Rejected:
         """A draft unlike all before it."""
+        retold = None
         if source.program is not None and self._rng.random() < _RETOLD:
-            if (draft := self._retold(source.seed, source.program)) is not None:
-                return draft
-        return self._told(source)
+            retold = self._retold(source.seed, source.program)
+        return retold or self._told(source)
 
     def _retold(self, seed: Seed, program: Program) -> Draft | None:
         instance = retell(program, self._rng, find_names(self._text), self._text)

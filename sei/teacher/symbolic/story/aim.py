@@ -1,8 +1,8 @@
 """Sees to it that the error type's own mistake can be made in a new problem, by making it.
 
-Place in the flow: story + keyphrases of the type -> how well it is aimed. The mistake of a keyphrase is made in the story's solution
-(another operation, another number, a step left out, ...), the wrong solution must end in another well-formed answer, and `diagnose`
-must call it what the type's mistakes are called.
+Place in the flow: story + keyphrases of the type -> how well it is aimed. The mistake of a keyphrase is made in the story's
+solution (another operation, another number, a step left out, ...), the wrong solution must end in another well-formed answer,
+and `diagnose` must call it what the type's mistakes are called.
 
 Example::
 
@@ -58,7 +58,7 @@ _MOST_TRIED = 6  # wrong solutions diagnosed for one story
 
 @dataclass(frozen=True)
 class Aim:
-    """How well a story is aimed at a keyphrase. `score`: 3 its very words, 2 but for the goal, 1 but for the numbers' names, 0 not."""
+    """How well a story is aimed at a keyphrase: 3 its very words, 2 but for the goal, 1 but for the numbers' names, 0 not."""
 
     score: int
     wrong: str = ""  # the solution with the mistake
@@ -74,7 +74,7 @@ def reason_of(phrase: str) -> tuple[str, tuple[str, ...]]:
 
 
 def operation_wanted(phrase: str) -> tuple[str, bool | None]:
-    """The operation that a story needs for the mistake ("" for none in particular), and whether it comes last (None: anywhere)."""
+    """The operation that a story needs for the mistake ("": none), and whether it comes last (None: anywhere)."""
     reason, groups = reason_of(phrase)
     if reason == "stop":
         return _GERUNDS[groups[0]], True

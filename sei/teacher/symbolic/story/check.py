@@ -1,13 +1,12 @@
 """Reads a question again and derives its answer from the words, knowing nothing of the plan it was told from.
 
-Place in the flow: draft -> **answer, or "not checked"**. Sentence after sentence it keeps who has how many things and how much money;
-a sentence that it has no pattern for (`patterns`), or that speaks of what it does not know, ends the attempt. It shares
+Place in the flow: draft -> **answer, or "not checked"**. Sentence after sentence it keeps who has how many things and how much
+money; a sentence that it has no pattern for (`patterns`), or that speaks of what it does not know, ends the attempt. It shares
 nothing with the rules, so a story that says something other than what its solution computes is caught where it can be read.
 
 Example::
 
-    derive("Ann picks 3 baskets of figs. Each basket holds 4 figs. She sells all of her figs for $2 each. How much money does Ann make?")
-    # Fraction(24)
+    derive("Ann picks 3 baskets of figs. Each basket holds 4 figs. How many figs does Ann pick in all?")     # Fraction(12)
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import re
 from fractions import Fraction
 
 from sei.arithmetic import ArithmeticRefused, parse_number
-from sei.teacher.symbolic.story.patterns import NAME, SENTENCES, Lost, Reading
+from sei.teacher.symbolic.story.patterns import NAME, SENTENCES, Impossible, Lost, Reading
 
 _PRONOUN = re.compile(r"\b(?:He|She)\b")
 _NO_NAMES = frozenset(
@@ -26,7 +25,7 @@ _NO_NAMES = frozenset(
 
 
 def derive(question: str) -> Fraction | None:
-    """The answer as far as the words give it; None where they are not understood ("not checked")."""
+    """The answer as far as the words give it; None where they are not understood ("not checked"). May raise Impossible."""
     sentences = re.split(r"(?<=[.?!])\s+(?=\S)", question.strip())
     reading = Reading()
     try:
@@ -42,12 +41,14 @@ def derive(question: str) -> Fraction | None:
 
 
 def agrees(question: str, answer: str) -> bool | None:
-    """Whether the answer derived from the question is this one; None where it was not checked."""
-    derived = derive(question)
+    """Whether the answer derived from the question is this one, False where its story is impossible; None: not checked."""
     try:
+        derived = derive(question)
         return None if derived is None else derived == parse_number(answer)
     except ArithmeticRefused:
         return None
+    except Impossible:
+        return False
 
 
 def _read(reading: Reading, sentence: str) -> None:
@@ -115,5 +116,8 @@ def _things_asked(r: Reading, question: str, people: list[str]) -> Fraction | No
         return r.all_things() if len(r.things) > 1 else None
     if re.search(r"How many [a-z -]+ (?:are left|remain)\?", question) and len(r.things) == 1:
         return next(iter(r.things.values()))
-    owned = r"(?:How many|What is the total number of) [a-z -]+ (?:does|that) [A-Z]\w+ \w+(?: (?:in all|altogether|now|left|in the end))?\?"
+    owned = (
+        r"(?:How many|What is the total number of) [a-z -]+ (?:does|that) [A-Z]\w+ \w+"
+        r"(?: (?:in all|altogether|now|left|in the end))?\?"
+    )
     return r.things.get(people[0]) if len(people) == 1 and re.fullmatch(owned, question) else None

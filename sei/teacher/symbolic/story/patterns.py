@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import TypeAlias
 
 NAME = r"([A-Z][a-z]+)"
 _P, _C = NAME, r"(\d+)"  # a person, a number of things
@@ -27,6 +28,10 @@ _SHARE = r"([Hh]alf|[Aa] third|[Aa] quarter|[Aa] fifth)"
 
 class Lost(Exception):
     """A sentence that cannot be read, or not for sure."""
+
+
+class Impossible(Exception):
+    """Somebody gives away or pays more than there is."""
 
 
 class Reading:
@@ -65,6 +70,8 @@ class Reading:
 
     def gives(self, name: str, number: Fraction, other: str = "") -> None:
         self.things[name] = self.thing(name) - number
+        if self.things[name] < 0:
+            raise Impossible
         if other in self.things:
             self.things[other] += number
 
@@ -89,8 +96,10 @@ def known(number: Fraction | None) -> Fraction:
     return number
 
 
-People, Numbers, Words = Sequence[str], Sequence[Fraction], Sequence[str]
-Handler = Callable[[Reading, People, Numbers, Words], None]
+People: TypeAlias = Sequence[str]
+Numbers: TypeAlias = Sequence[Fraction]
+Words: TypeAlias = Sequence[str]
+Handler: TypeAlias = Callable[[Reading, People, Numbers, Words], object]
 
 
 def _product(r: Reading, p: People, n: Numbers, w: Words) -> None:
@@ -198,6 +207,22 @@ def _bought(r: Reading, p: People, n: Numbers, w: Words) -> None:
         r.pays(n[0] * n[1])
 
 
+def _gives_two(r: Reading, p: People, n: Numbers, w: Words) -> None:
+    r.gives(p[0], n[0], p[1])
+    r.gives(p[0], n[1], p[2])
+
+
+def _boxes_sold(r: Reading, p: People, n: Numbers, w: Words) -> None:
+    """What boxes bring in: to the person, or to both ("they")."""
+    r.earns(p[0] if p else "they" if len(r.things) > 1 else r.subject, known(r.each) * n[0])
+    r.each = None
+
+
+def _missing_bought(r: Reading, p: People, n: Numbers, w: Words) -> None:
+    r.pays(known(r.missing) * n[0])
+    r.missing = None
+
+
 def _one_costs(r: Reading, p: People, n: Numbers, w: Words) -> None:
     r.pays(known(r.rate) * n[0])
     r.rate = None
@@ -241,8 +266,8 @@ _TABLE: tuple[tuple[str, Handler], ...] = (
     (rf"Then {_P} gives {_P} {_C} of (?:his|her) {_T}", lambda r, p, n, w: r.gives(p[0], n[0], p[1])),
     (rf"{_P} asks for some {_T} and gets {_C} of them from {_P}", lambda r, p, n, w: r.gives(p[1], n[0], p[0])),
     (rf"{_P} gives {_C} {_T} to each of (?:his |her )?{_C} \w+|Then {_P} gives each of (?:his|her) {_C} \w+ {_C} {_T}", lambda r, p, n, w: r.gives(p[0], n[0] * n[1])),
-    (rf"{_P} gives {_C} of (?:his|her) {_T} to {_P} and {_C} to {_P}", lambda r, p, n, w: [r.gives(p[0], n[0], p[1]), r.gives(p[0], n[1], p[2])] and None),
-    (rf"From {_P}, {_P} gets {_C} of the {_T} and {_P} gets {_C}", lambda r, p, n, w: [r.gives(p[0], n[0], p[1]), r.gives(p[0], n[1], p[2])] and None),
+    (rf"{_P} gives {_C} of (?:his|her) {_T} to {_P} and {_C} to {_P}", _gives_two),
+    (rf"From {_P}, {_P} gets {_C} of the {_T} and {_P} gets {_C}", _gives_two),
     (rf"{_P} gives {_SHARE} of (?:his|her) {_T} to {_P}", lambda r, p, n, w: r.gives(p[0], r.thing(p[0]) / _SHARES[w[0]], p[1])),
     (rf"{_C} of the {_T} (?:get|break|are|do|go|fall|tear|turn|arrive)\b[^.]*", _lost),
     (rf"(?:The family eats|The goats eat|Rabbits eat|Visitors borrow) {_C} of the {_T}", _lost),
@@ -255,12 +280,12 @@ _TABLE: tuple[tuple[str, Handler], ...] = (
     (rf"For the [a-z ]+, {_C} {_T} are needed|They need {_C} {_T} in all for the [a-z ]+|{_P} needs {_C} {_T} in all for the [a-z ]+", _needed),
     (rf"(?:From now on, )?[A-Z]\w+ can \w+ {_C} (?:more )?{_T} (?:a|each) day", lambda r, p, n, w: r.splits(known(r.missing), n[0])),
     # earning
-    (rf"(?:In a shop, such {_T} cost|The missing {_T} can be bought for) {_M} each", lambda r, p, n, w: r.pays(known(r.missing) * n[0]) or setattr(r, "missing", None)),
+    (rf"(?:In a shop, such {_T} cost|The missing {_T} can be bought for) {_M} each", _missing_bought),
     (rf"{_P} sells ({_OWN}|these) {_T} (?:for {_M} each|at {_M} apiece)|The other {_T} are sold for {_M} each", _sold),
     (rf"At the market, {_P} gets {_M} for each of (the remaining|the) {_T}", _sold),
     (rf"They sell all of the {_T} for {_M} each", lambda r, p, n, w: r.earns("they", r.all_things() * n[0])),
-    (rf"They sell every [a-z ]+ for {_M}", lambda r, p, n, w: [r.earns("they", known(r.each) * n[0]), setattr(r, "each", None)] and None),
-    (rf"(?:Each [a-z ]+ is sold|{_P} sells every [a-z ]+) for {_M}", lambda r, p, n, w: [r.earns(p[0] if p else r.subject, known(r.each) * n[0]), setattr(r, "each", None)] and None),
+    (rf"They sell every [a-z ]+ for {_M}", _boxes_sold),
+    (rf"(?:Each [a-z ]+ is sold|{_P} sells every [a-z ]+) for {_M}", _boxes_sold),
     (rf"{_P} has (?:saved )?{_M}", lambda r, p, n, w: r.earns(p[0], n[0])),
     (rf"{_P} earns {_M} an hour [a-z ]+ and works for {_C} hours", lambda r, p, n, w: r.earns(p[0], n[0] * n[1])),
     (rf"{_P} is paid {_M} an hour [a-z ]+", _rate),

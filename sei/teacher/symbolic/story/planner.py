@@ -304,4 +304,4 @@ class _Drawer:
     def _one_of(self, values: Sequence[Fraction] | Sequence[int]) -> Fraction:
         if not values:
             raise _Misfit
-        return Fraction(self._rng.choice(values))
+        return self._rng.choice([Fraction(value) for value in values])

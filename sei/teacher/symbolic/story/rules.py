@@ -1,7 +1,7 @@
 """The form of a rule: one operation of an outline, told as one event of a story.
 
-Place in the flow: `planner` chooses a rule for each operation so that kinds fit; `tell` fills its words. A kind says what a number
-is in the story: `made` (things that somebody makes, buys or has), `left`, `pool` (of two people), `cash`, `cost`, ...
+Place in the flow: `planner` chooses a rule for each operation so that kinds fit; `tell` fills its words. A kind says what a
+number is in the story: `made` (things that somebody makes, buys or has), `left`, `pool` (of two people), `cash`, `cost`, ...
 
 An argument is `#range` for a number that the rule itself states, or the kinds that the number of another rule may have
 (`made|left`), after `F:` of another person, after `U:` of another thing. Words in braces: `{S}`, `{F}`, `{G}` people, `{his}`;

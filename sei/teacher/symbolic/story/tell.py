@@ -235,7 +235,7 @@ class _Teller:
             start = _PERSON.match(sentence)
             if start and (last := _SUBJECT.match(before)) and last[1] == start[1]:
                 person = self._people[int(start[1])]
-                others = {mark for mark in _PERSON.findall(before + sentence)} - {start[1]}
+                others = set(_PERSON.findall(before + sentence)) - {start[1]}
                 if all(self._people[int(mark)].female != person.female for mark in others) and not sentence.startswith(
                     f"⟦{start[1]}⟧'"
                 ):
