@@ -248,7 +248,7 @@ def test_a_story_without_place_for_the_mistake_is_not_aimed() -> None:
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
-        ("Ann picks 3 baskets of figs. Each basket holds 4 figs. She sells all of her figs for $2 each. How much does Ann earn?", 24),
+        ("Ann picks 3 sets of figs. Each set holds 4 figs. She sells all of her figs for $2 each. How much does Ann earn?", 24),
         ("Ann bakes 40 rolls. She bakes 2 times as many rolls as Tom. How many rolls do Ann and Tom bake together?", 60),
         ("Ann buys 5 caps for $3 each. There is a discount of 20 percent. How much does Ann pay?", 12),
         ("Ann bakes 9 rolls. Tom bakes 4 rolls. How many rolls does Mia bake in all?", None),
