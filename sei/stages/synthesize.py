@@ -9,6 +9,7 @@ answer, and if its question is unlike (ROUGE-L F below the threshold) every seed
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from sei.answers import Style, grade
@@ -18,6 +19,7 @@ from sei.records import ErrorType, Mistake, Problem, Rejected, Synthetic, Verdic
 from sei.stage import Output, stage
 from sei.steps import split_steps
 from sei.teacher.base import Draft, Seed, SynthesisRequest, Teacher
+from sei.teacher.symbolic.story.check import agrees
 
 
 @stage(Synthetic, "synthetic", on_top=True)
@@ -80,7 +82,15 @@ def synthesize(
         for kind, goal in zip(types, goals, strict=True)
     }
     records = [item for kind in types for item in kept[kind.id]]
-    return Output(records, received=received, rejected=rejected, numbers={"types": account})
+    return Output(
+        records, received=received, rejected=rejected, numbers={"types": account, "answers": _read_again(records)}
+    )
+
+
+def _read_again(records: Sequence[Synthetic]) -> dict[str, int]:
+    """How many answers a reading of the question alone gives again; it says nothing of questions it does not understand."""
+    read = Counter(agrees(item.question, item.answer) for item in records)
+    return {"derived_again": read[True], "derived_otherwise": read[False], "not_checked": read[None]}
 
 
 def _taken(

@@ -46,7 +46,8 @@ def test_evolved_problems_are_right_and_one_step_longer() -> None:
         steps, answer = split_steps(draft.solution)
         assert answer == draft.answer
         assert check_solution(draft.solution, Fraction(answer)) is None
-        assert len(steps) == len(split_steps(old.solution)[0]) + 1
+        operations = sum(len(equation.operands) - 1 for equation in read_equations(steps))
+        assert operations > sum(len(equation.operands) - 1 for equation in read_equations(split_steps(old.solution)[0]))
 
 
 def test_a_seed_drawn_again_gives_another_problem() -> None:
@@ -66,7 +67,6 @@ def test_draws_depend_on_the_seed_alone() -> None:
     ("question", "solution", "threshold", "reason"),
     [
         ("He has 3 pens and gets 4. How many?", "He has 7 pens.\n#### 7", 0.7, "no_annotations"),
-        ("He has 3 pens and gets 4. Say how many.", "3+4=<<3+4=7>>7\n#### 7", 0.7, "no_further_step"),
         ("He has 3 pens and gets 4. How many?", "3+4=<<3+4=7>>7\n#### 7", 0.01, "too_similar"),
     ],
 )
@@ -89,8 +89,8 @@ def test_what_cannot_be_evolved_is_named(question: str, solution: str, threshold
         (
             "2 rooms with 2 beds each, 3 pillows a bed. Pillows?",
             "2*2=<<2*2=4>>4\n4*3=<<4*3=12>>12",
-            {2, 3},
-        ),  # stated twice
+            {3},
+        ),  # stated twice: two numbers, and nothing shows which is which
         ("3 crates of 2 lamps at $6 each. Worth?", "3*2=<<3*2=6>>6\n6*6=<<6*6=36>>36", {3, 2, 6}),  # computed once
         ("Two dogs get 10 pups each, sold at $7.", "10+10=<<10+10=20>>20\n20*7=<<20*7=140>>140", {10, 7}),
         # Apart in two equations, but the words call for the fact.

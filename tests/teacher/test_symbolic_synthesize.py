@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations
@@ -21,8 +21,10 @@ from sei.teacher.base import Draft, Seed, SynthesisRequest
 from sei.teacher.symbolic import SymbolicTeacher
 from sei.teacher.symbolic.program import Program, read_program
 from sei.teacher.symbolic.quantities import read_quantities
-from sei.teacher.symbolic.rewriting import FixedNumber, substitute
-from sei.teacher.symbolic.wording import find_names, new_names, new_things, replace_words
+from sei.teacher.symbolic.retell import new_things, replace_words, retell
+from sei.teacher.symbolic.rewriting import FixedNumber, check_solution, substitute
+from sei.teacher.symbolic.story.check import agrees
+from sei.teacher.symbolic.story.names import find_names
 
 TRAIN = Path(__file__).parents[2] / "../shared/data/gsm8k/train.jsonl"
 
@@ -54,8 +56,12 @@ def request(seeds: Sequence[Seed], count: int, seed: int = 0) -> SynthesisReques
     return SynthesisRequest("type-1", "name", "description", ("phrase",), tuple(seeds), (), count, seed)
 
 
+def read(seed: Seed) -> Program | str:
+    return read_program(seed.question, seed.solution, seed.answer)
+
+
 def program(seed: Seed) -> Program:
-    found = read_program(seed.question, seed.solution, seed.answer)
+    found = read(seed)
     assert isinstance(found, Program), found
     return found
 
@@ -69,7 +75,13 @@ def check(draft: Draft, seeds: Sequence[Seed]) -> None:
     assert equations[-1].claimed == parse_number(draft.answer) > 0
     known = {reading for quantity in read_quantities(draft.question) for reading in quantity.readings}
     known |= {part for value in known for part in (Fraction(value.numerator), Fraction(value.denominator))}
-    known |= {constant for seed in seeds for constant in program(seed).constants}
+    known |= {constant for seed in seeds if isinstance(found := read(seed), Program) for constant in found.constants}
+    known |= {
+        Fraction(100),
+        Fraction(60),
+        Fraction(7),
+        Fraction(12),
+    }  # what a percentage, an hour, a week and a dozen are
     for equation in equations:
         assert set(equation.operands) <= known, (draft, equation)
         known.add(equation.claimed)
@@ -149,6 +161,18 @@ def test_constants_and_names_that_count_are_left_alone() -> None:
         ("He has 3 pens and gets 4.", "He has 7 pens.\n#### 7", "no_annotations"),
         ("He has 3 pens and gets 4.", "3+4=<<3+4=8>>8\n#### 8", "gold_equation_does_not_hold"),
         ("He has 3 pens and gets 4.", "3+4=<<3+4=7>>7\n#### 9", "gold_answer_is_not_the_last_result"),
+        ("Four is squared.", "4^2=<<4^2=16>>16\n#### 16", "unknown_operation"),
+    ],
+)
+def test_what_cannot_be_treated_is_named(question: str, solution: str, reason: str) -> None:
+    seed = Seed("seed-1", question, solution, split_steps(solution)[1] or "")
+    (results,) = SymbolicTeacher().synthesize([request([seed], 3)])
+    assert [result.reason for result in results if isinstance(result, Rejected)] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("question", "solution", "reason"),
+    [
         ("He has 3 pens and shares them with 3 friends.", "8/4=<<8/4=2>>2\n#### 2", "numbers_not_grounded"),
         ("He has 9 pens: 4 are red, 5 blue. How many?", "4+5=<<4+5=9>>9\n#### 9", "hidden_relation"),
         (
@@ -160,10 +184,45 @@ def test_constants_and_names_that_count_are_left_alone() -> None:
         ("Ann has 3 pens and gets 4.", "Eva has 3+4=<<3+4=7>>7 pens\n#### 7", "names_differ"),
     ],
 )
-def test_what_cannot_be_treated_is_named(question: str, solution: str, reason: str) -> None:
-    seed = Seed("seed-1", question, solution, split_steps(solution)[1] or "")
-    (results,) = SymbolicTeacher().synthesize([request([seed], 3)])
-    assert [result.reason for result in results if isinstance(result, Rejected)] == [reason]
+def test_what_cannot_be_told_again_with_other_numbers_is_named(question: str, solution: str, reason: str) -> None:
+    assert read(Seed("seed-1", question, solution, split_steps(solution)[1] or "")) == reason
+
+
+def test_two_equal_numbers_are_two_quantities() -> None:
+    """Neither changes, for nothing shows which of the two a step means."""
+    seed = Seed(
+        "seed-1",
+        "Ann has 4 boxes with 4 pens each. She gives 3 pens to Tom.",
+        "Ann has <<4*4=16>>16 pens.\nAnn has <<16-3=13>>13 pens left.\n#### 13",
+        "13",
+    )
+    assert {variable.value for variable in program(seed).variables} == {3}
+
+
+def test_seeds_in_plain_words_are_told_again() -> None:
+    seeds = [
+        Seed(
+            f"seed-{pens}",
+            f"Ann has {pens} pens and gives 1/4 of them to Tom. How many pens does Ann have now?",
+            f"Ann gives away <<{pens}/4={pens // 4}>>{pens // 4} pens.\n"
+            f"Ann has <<{pens}-{pens // 4}={pens - pens // 4}>>{pens - pens // 4} pens left.\n#### {pens - pens // 4}",
+            str(pens - pens // 4),
+        )
+        for pens in (24, 28)
+    ]
+    instance = retell(program(seeds[0]), random.Random(0), ["Ann", "Tom", "Mia", "Ben"], f"{seeds[0].question} shells")
+    assert instance is not None
+    assert instance.question.endswith(("How many shells does Mia have now?", "How many pens does Mia have now?"))
+    assert check_solution("\n".join([*instance.steps, f"#### {instance.answer}"]), instance.answer) is None
+    phrases = ("addition of two-digit numbers miscalculated",)
+    (results,) = SymbolicTeacher().synthesize(
+        [SynthesisRequest("type-1", "", "", phrases, tuple(seeds), (), 6, 0, 0.98)]
+    )
+    told = [result.question for result in results if isinstance(result, Draft)]
+    assert any(
+        re.fullmatch(r"\w+ has \d+ pens and gives 1/4 of them to \w+. How many pens does \w+ have now\?", text)
+        for text in told
+    )
 
 
 def test_a_division_is_no_fraction_when_numbers_change() -> None:
@@ -180,7 +239,7 @@ def test_a_division_is_no_fraction_when_numbers_change() -> None:
 def test_words_change_alike_in_question_and_solution() -> None:
     rng = random.Random(3)
     text = "Ann has an apple pie and 3 pencils. She gives Tom a pencil."
-    words = new_names(text, rng, ()) | new_things(text, rng)
+    words = {"Ann": "Mia", "Tom": "Ben"} | new_things(text, rng)
     assert find_names(text) == ["Ann", "Tom"]
     assert {"Ann", "Tom", "pencil", "pencils"} <= set(words)
     assert "apple" not in words  # a part of "apple pie"
@@ -195,20 +254,18 @@ def test_words_change_alike_in_question_and_solution() -> None:
 
 @pytest.mark.skipif(not TRAIN.exists(), reason="GSM8K is not on this machine")
 def test_real_problems() -> None:
-    rows = [json.loads(line) for line in TRAIN.read_text().splitlines()[:400]]
+    rows = [json.loads(line) for line in TRAIN.read_text().splitlines()[:160]]
     seeds = [
         Seed(f"seed-{index}", row["question"], row["answer"], split_steps(row["answer"])[1] or "")
         for index, row in enumerate(rows)
     ]
-    usable = [seed for seed in seeds if isinstance(read_program(seed.question, seed.solution, seed.answer), Program)]
-    assert len(usable) > 0.5 * len(seeds)
-    requests = [request(seeds[start : start + 8], 20, start) for start in range(0, 160, 8)]
+    requests = [request(seeds[start : start + 8], 10, start) for start in range(0, 160, 8)]
     results = SymbolicTeacher().synthesize(requests)
     drafts = [draft for batch in results for draft in batch if isinstance(draft, Draft)]
-    by_id = {seed.id: seed for seed in seeds}
     for draft in drafts:
-        check(draft, [by_id[parent] for parent in draft.parents])
+        check(draft, seeds)
     similar = SimilarityFilter(0.7, [seed.question for seed in seeds])
     kept = sum(overlap is None for overlap in similar.filter_batch([draft.question for draft in drafts]))
-    assert kept >= 0.4 * 400  # 20 calls for 20
-    assert max(Counter(draft.parents[0] for draft in drafts).values()) <= 20
+    assert kept >= 0.9 * 200  # 20 calls for 10
+    assert sum(agrees(draft.question, draft.answer) is True for draft in drafts) > 0.5 * len(drafts)
+    assert not any(agrees(draft.question, draft.answer) is False for draft in drafts)

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal, get_args
 
 from sei.answers import extract
@@ -297,6 +298,12 @@ class _Wrong:
         return list((Counter(self.flat.values) - Counter(self.mine.values)).elements())
 
 
+@lru_cache(maxsize=16)
+def _routes(question: str, gold_steps: tuple[str, ...]) -> Routes:
+    """The right steps of a problem; several wrong solutions of one problem often come in a row."""
+    return Routes(read_equations(gold_steps), gold_steps, read_quantities(question))
+
+
 class _Comparison:
     """One wrong solution compared with its gold solution."""
 
@@ -314,7 +321,7 @@ class _Comparison:
         self.gold, self.gold_steps, self.answer = gold, gold_steps, answer
         self.steps, self.answer_text = steps, answer_text
         self.equations = read_equations(steps)
-        routes = Routes(gold, gold_steps, self.quantities)
+        routes = _routes(question, tuple(gold_steps))
         self.verdicts = verdicts(self.equations, routes, self.quantities)
         self.right = routes.values | {answer}
         self.stated = {reading for quantity in self.quantities for reading in quantity.readings}

@@ -1,8 +1,7 @@
 """A worked problem as a program: which numbers of its question the solution uses, and which of them may change.
 
-Place in the flow: `synthesize` reads every seed into a `Program` once, draws new numbers for it, and writes question
-and solution for them. Numbers are identified by their value: one that occurs twice changes in both
-places, and one that could mean two things is left alone, or the draw is discarded.
+Place in the flow: `retell` draws new numbers for a `Program` and writes question and solution for them. Two equal numbers of a
+question are two quantities, and nothing shows which of them a step means: they stay. So does a number that could mean two things.
 
 Example::
 
@@ -26,7 +25,7 @@ from sei.steps import split_steps
 from sei.teacher.symbolic.diagnose import constant_meaning
 from sei.teacher.symbolic.quantities import Quantity, read_quantities
 from sei.teacher.symbolic.rewriting import FixedNumber, check_solution, recompute_step, substitute
-from sei.teacher.symbolic.wording import find_names
+from sei.teacher.symbolic.story.names import find_names
 
 Values = dict[Fraction, Fraction]
 _TRIES = 60
@@ -247,9 +246,7 @@ def _variables(
     chosen = []
     for value, same in by_value.items():
         first = same[0]
-        if value < 2 or value in constants or not used.intersection(first.readings):
-            continue
-        if len({quantity.percent for quantity in same}) > 1:
+        if value < 2 or value in constants or not used.intersection(first.readings) or len(same) > 1:
             continue
         # 50 % could be the part or the rest; and the rest of 25 % must not coincide with another number, 75.
         if first.percent and (value == 50 or by_value.keys() & set(first.readings[1:])):

@@ -66,6 +66,13 @@ _SORT_RULES: tuple[tuple[str, str], ...] = (  # the first pattern that fits the 
     ),
     (r"^ (?:\w+ ){1,4}(?:each|per|every|apiece|a (?:day|week|month|year)|an hour)\b", "number per unit"),
 )
+SORTS = frozenset(sort for _, sort in _SORT_RULES) | {
+    "fraction",
+    "multiplier",
+    "item count",
+    "amount of money",
+    "unit price",
+}
 _RULES = tuple((re.compile(pattern, re.IGNORECASE), sort) for pattern, sort in _SORT_RULES)
 _EACH = re.compile(r"^[^.?!$\d]{0,24}\b(?:each|per|apiece|every|a piece|an? \w+)\b", re.IGNORECASE)
 
