@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "statistics": set(),
     "metrics": set(),
     "source": set(),
+    "lease": set(),
     "grading": set(),
     "reading": set(),
     "words": set(),
@@ -41,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "schema": {"errors"},
     # How a stage is declared, and where its result is kept.
     "stage": {"records", "source"},
-    "workspace": {"errors", "records", "stage"},
+    "workspace": {"errors", "records", "stage", "lease"},
     # What stages work with.
     "llm": {"errors", "terminal", "prompts"},
     "data": {"errors", "values", "records", "answers", "steps", "words"},
