@@ -34,7 +34,7 @@ from sei.data.arithmetic.corrupt import corrupt
 from sei.data.arithmetic.generate import IN_DOMAIN, stories
 from sei.equations import ANNOTATION
 from sei.errors import UserError
-from sei.llm.store import Store
+from sei.llm.shared import is_store, open_store
 from sei.records import Correction, Diagnosis, Mistake, Problem, content_id
 from sei.stage import Output
 from sei.stages.correct import correct
@@ -359,7 +359,7 @@ def estimate_costs(config: Config, count: int, display: Display) -> None:
             display.note(f"{source}: {len(items):,} mistakes; teacher={choice.name} is free")
         return
     roles = choice.roles(_STYLE)
-    with closing(Store(path)) if path.exists() else nullcontext() as store:
+    with closing(open_store(path)) if is_store(path) else nullcontext() as store:
         for source, items in sources.items():
             for what, role in (("diagnoses", roles.diagnose), ("corrections", roles.correct)):
                 cost = choice.estimate([role(item.mistake) for item in items], _STYLE, store=store)

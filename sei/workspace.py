@@ -48,7 +48,9 @@ from sei.stage import Call, Output
 R = TypeVar("R", bound=Record)
 
 _LINKED = 1 << 20  # bytes from which on a file is linked and not copied
-_OWN = secrets.token_hex(4)  # in names of files that are this process's alone: another machine may have the same process id
+_OWN = secrets.token_hex(
+    4
+)  # in names of files that are this process's alone: another machine may have the same process id
 
 
 @dataclass(frozen=True)
@@ -299,7 +301,12 @@ def _files_in(folder: Path) -> set[str]:
 
 
 def _write_entry(
-    scratch: Path, entry: Path, call: Call[R], output: Output[R], seconds: float, load: Callable[..., Artifact[R] | None]
+    scratch: Path,
+    entry: Path,
+    call: Call[R],
+    output: Output[R],
+    seconds: float,
+    load: Callable[..., Artifact[R] | None],
 ) -> None:
     """A whole cache entry, renamed to its name when all of it is there. Where `load` finds a whole one meanwhile, that stays."""
     new = scratch / ".entry"

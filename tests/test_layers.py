@@ -31,6 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": set(),
     "source": set(),
     "lease": set(),
+    "commands": set(),
+    "state": {"lease"},
     "grading": set(),
     "reading": set(),
     "words": set(),
@@ -44,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "stage": {"records", "source"},
     "workspace": {"errors", "records", "stage", "lease"},
     # What stages work with.
-    "llm": {"errors", "terminal", "prompts"},
+    "llm": {"errors", "terminal", "prompts", "lease"},
     "data": {"errors", "values", "records", "answers", "steps", "words"},
     "clustering": {"errors", "values", "records", "words"},
     "teacher": {
@@ -87,7 +89,7 @@ ALLOWED: dict[str, set[str]] = {
     "results": {"records", "target", "stages"},
     # The configuration, and what works with it: a run from its options to its report.
     "config": {"errors", "values", "schema", "data", "clustering", "teacher", "target", "training"},
-    "compose": {"errors", "schema", "llm", "target", "config"},
+    "compose": {"errors", "schema", "llm", "target", "config", "commands"},
     "tracking": {
         "errors",
         "terminal",
@@ -169,8 +171,21 @@ ALLOWED: dict[str, set[str]] = {
         "recipes",
         "plan",
     },
-    "run": {"errors", "terminal", "workspace", "config", "tracking", "lab", "prospect", "plan", "rehearsal", "ledger"},
-    "sweep": {"terminal", "tracking"},
+    "run": {
+        "errors",
+        "terminal",
+        "state",
+        "workspace",
+        "run_files",
+        "config",
+        "tracking",
+        "lab",
+        "prospect",
+        "plan",
+        "rehearsal",
+        "ledger",
+    },
+    "sweep": {"errors", "terminal", "lease", "commands", "state", "ledger", "config", "tracking"},
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},
@@ -219,7 +234,7 @@ ALLOWED_HYDRA = {
     "sei/config.py",
     "train.py",
     "sei/calibrate.py",  # composes a configuration as train.py does
-    "sei/sweep.py",  # Hydra calls it
+    "sei/sweep/__init__.py",  # Hydra calls it
 }
 
 # Words that name an option of a group below, but here mean something else.

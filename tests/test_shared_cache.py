@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -60,7 +62,9 @@ def test_a_stage_of_a_dead_machine_is_taken_over_and_it_is_said(tmp_path: Path) 
     assert "gives no sign of life; going on with what it left" in said[0]
     assert said[1] == "4 computed"
     assert (tmp_path / "log").read_text() == "node1\nnode2 goes on\n"
-    assert [path.suffix for path in (tmp_path / "cache" / "keep").iterdir()] == [""], "neither scratch nor lease is left"
+    assert [path.suffix for path in (tmp_path / "cache" / "keep").iterdir()] == [""], (
+        "neither scratch nor lease is left"
+    )
 
 
 def test_a_suspended_holder_that_comes_back_breaks_nothing(tmp_path: Path) -> None:
@@ -113,3 +117,33 @@ def test_a_dead_process_of_this_machine_is_known_at_once(tmp_path: Path, monkeyp
     assert not lease.lost
     lease.release()
     assert not (tmp_path / "x").exists()
+
+
+def test_one_at_a_time_however_many_take_over_at_once(tmp_path: Path) -> None:
+    dead = on_machine(
+        os.uname().nodename,
+        "import os, sei.lease; mine = sei.lease.Lease(folder / 'x'); assert mine.take_now(); os._exit(9)",
+        tmp_path,
+    )
+    dead.communicate(timeout=120)
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work() -> None:
+        for _ in range(20):
+            lease = Lease(tmp_path / "x")
+            while not lease.take_now():
+                time.sleep(0)
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.0005)
+            inside.pop()
+            lease.release()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(most), max(most)) == (120, 1)
+    assert not list(tmp_path.iterdir())
