@@ -102,7 +102,12 @@ class Lease:
                     return False
                 self.holder, before = holder or self.holder, (path, text)
                 continue
-            os.write(file, _described(token))
+            try:
+                os.write(file, _described(token))
+            except OSError:  # a full disk
+                os.close(file)
+                path.unlink(missing_ok=True)
+                raise
             if before is not None and _text(before[0]) != before[1]:
                 os.close(file)  # all of them were removed meanwhile: ours stands on nothing
                 path.unlink(missing_ok=True)

@@ -121,7 +121,8 @@ def test_cancel_ends_the_command_and_its_jobs_in_order_and_no_other_process(
     here = os.uname().nodename
     process = on_machine(here, WORKS.format(job="d"), sweep)
     command = planned(sweep, [words(7, 0)]).with_suffix(".lease")
-    at = "import time, sei.lease; lease = sei.lease.Lease(Path({!r})); assert lease.take_now(); print(1, flush=True); time.sleep(100)"
+    at = "import time, sei.lease; lease = sei.lease.Lease(Path({!r})); assert lease.take_now()\n"
+    at += "print(1, flush=True); time.sleep(100)"
     launcher = on_machine(here, at.format(str(command)), sweep)
     assert launcher.stdout is not None
     assert launcher.stdout.readline() == "1\n"

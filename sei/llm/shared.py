@@ -251,11 +251,15 @@ class SharedStore(Store):
         if key in self._claims:
             return False
         lease = self._waiting.pop(key, None)
-        if lease is None:
-            place = self._place(key).with_suffix(".lease")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            lease = Lease(place)
-        if not lease.take_now():
+        try:
+            if lease is None:
+                place = self._place(key).with_suffix(".lease")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                lease = Lease(place)
+            taken = lease.take_now()
+        except OSError as error:
+            raise self._complaint(error) from error
+        if not taken:
             self._waiting[key] = lease
             return False
         if lease.holder and str(lease.holder) not in self._told and not self._place(key).exists():

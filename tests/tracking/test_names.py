@@ -64,7 +64,7 @@ def test_a_sweep_may_be_named_and_the_group_is_called_as_its_folder() -> None:
         prepare(["-m", "recipe=cot,sei", "sweep=../elsewhere"])
     with pytest.raises(UserError, match=r"hydra\.sweep\.dir=x names another folder"):
         prepare(["-m", "recipe=cot,sei", "sweep=mine", "hydra.sweep.dir=x"])
-    with pytest.raises(UserError, match="unknown key 'sweeps'. Nearest: sweep"):
+    with pytest.raises(UserError, match=r"unknown key 'sweeps'\. Nearest: sweep"):
         prepare(["-m", "sweeps=mine"])
 
 
