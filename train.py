@@ -91,12 +91,15 @@ def update_sweep(folder: Path) -> None:
 
 
 def recipes_of_sweep(job: Any) -> list[str]:
-    """All options of `recipe` in this sweep, from the command line or the experiment; none outside a sweep."""
+    """All options of `recipe` in this sweep, from the command line and the experiment; none outside a sweep.
+
+    Both, since an experiment's settings for its own recipes still stand when the command line names other ones.
+    """
     if job.mode is not RunMode.MULTIRUN:
         return []
     swept = OmegaConf.select(job, "sweeper.params.recipe") or ""
     words = [word.removeprefix("recipe=") for word in sys.argv[1:] if word.startswith("recipe=")]
-    return [name.strip() for name in (words[-1] if words else str(swept)).split(",") if name.strip()]
+    return [name.strip() for name in ",".join([*words[-1:], str(swept)]).split(",") if name.strip()]
 
 
 def swept_by_experiment(job: Any) -> list[str]:

@@ -12,6 +12,7 @@ Example::
     python -m sei.compare multirun/sweep-1a2b3c4d
     python -m sei.compare multirun/sweep-1a2b3c4d --baseline "correction, recipe.rounds=3" --output table.tex --output figure.pdf
     python -m sei.compare multirun/sweep-1a2b3c4d | grep '^paired'
+    python -m sei.compare multirun/embedded_scarcity --curve data.train
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from sei.comparison.output import check, csv_text, write
+from sei.comparison.curve import Curves, curves
+from sei.comparison.curve import sheets as curve_sheets
+from sei.comparison.output import check, csv_text, write, write_curve
 from sei.comparison.page import for_page
 from sei.comparison.remote import PREFIX, group_runs, parted
 from sei.comparison.rows import Comparison, compare
@@ -44,6 +47,20 @@ def show(comparison: Comparison, console: Terminal) -> None:
             console.print(f"{sheet.hidden} more rows are in compare.csv, and in --output FILE.md\n", highlight=False)
 
 
+def show_curve(found: Curves, folders: Sequence[Path], output: Sequence[Path]) -> None:
+    """The tables of accuracy along a key (off a terminal `curve.csv`), and the files of the same."""
+    paths = [*([folders[0] / "curve.csv", folders[0] / "curve.png"] if folders else []), *output]
+    for path in paths:
+        write_curve(found, path)
+    if sys.stdout.isatty():
+        for sheet in curve_sheets(found):
+            Terminal().print(_table(sheet))
+    else:
+        sys.stdout.write(csv_text(found.points))
+    if paths:
+        _remark(f"wrote {', '.join(map(str, paths))}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command: tables (or CSV) to standard output; files into the first folder, and those that --output names."""
     parser = argparse.ArgumentParser(prog="python -m sei.compare", description="Compare recipes over seeds.")
@@ -59,12 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=[],
         help="also write tables (.md, .tex), all figures (.csv) or the plot (.pdf, .svg, .png); may be given several times",
     )
+    parser.add_argument(
+        "--curve",
+        metavar="KEY",
+        help="instead: accuracy along this key that the sweep varies, such as data.train (curve.csv, curve.png, --output)",
+    )
     options = parser.parse_args(arguments)
     folders = [Path(path) for path in options.paths if not path.startswith(PREFIX)]
     try:
         for path in options.output:
             check(path)
         runs = _find(options.paths, folders)
+        if options.curve:
+            show_curve(curves(runs, options.curve, options.baseline), folders, options.output)
+            return
         comparison = compare(runs, options.baseline)
         written = _write_beside(runs, comparison, folders) if folders else []
         for path in options.output:

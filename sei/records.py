@@ -189,7 +189,7 @@ class Example(Record):
 
     prompt: str
     response: str
-    kind: str  # cot | path | correction | synthetic | template | check | chosen
+    kind: str  # cot | path | correction | reflection | synthetic | template | check | chosen
     parents: tuple[str, ...]  # ids of the records it was made from
     prefix: str = ""  # the beginning of the response, given and not trained on
 

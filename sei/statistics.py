@@ -187,11 +187,65 @@ def paired_bootstrap(first: npt.ArrayLike, second: npt.ArrayLike, *, seed: int =
         seed_weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count)  # [count, seeds]
         sums[:, start : start + count] = ((seed_weights @ sides) * item_weights).sum(axis=2)
     means = (sums[1] - sums[0]) / (seeds * items)
-    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    low, high = np.quantile(means, ends)
-    odds = Interval(odds_ratio(*sides.sum(axis=(1, 2))), *np.quantile(odds_ratio(sums[0], sums[1]), ends))
+    return Effect(float(differences.mean()), *percentiles(means), _odds(sides.sum(axis=(1, 2)), sums))
+
+
+def nested_bootstrap(pairs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], *, seed: int = 0) -> Effect:
+    """The same where each seed has items of its own: `pairs` has the scores of both models on them, [items], for each seed.
+
+    Each resample draws seeds with replacement, and items within each; every item has the same weight.
+    """
+    differences = [
+        np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64) for first, second in pairs
+    ]
+    if not differences or not all(one.size for one in differences):
+        raise ValueError("no outcomes to compare")
+    sides = [np.stack([np.maximum(-one, 0.0), np.maximum(one, 0.0)], axis=1) for one in differences]
+    observed = np.concatenate(sides).sum(axis=0)
+    items = sum(map(len, sides))
+    means = nested_means(sides, seed=seed)
+    shares = means[:, 1] - means[:, 0]
+    difference = float(observed[1] - observed[0]) / items
+    return Effect(difference, *percentiles(shares), _odds(observed, items * means.T))
+
+
+def nested_means(groups: Sequence[npt.NDArray[np.float64]], *, seed: int = 0) -> npt.NDArray[np.float64]:
+    """The means of bootstrap resamples of groups and, within each, of items, [RESAMPLES, columns].
+
+    groups: one array for each group, [items of the group, columns]; its columns share their draws. A column of nan is one that
+    the group does not have; a resample that has no other group says nothing of it: nan.
+    """
+    generator = np.random.default_rng(seed)
+    weights = generator.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=RESAMPLES)
+    sums, counts = np.zeros((2, RESAMPLES, groups[0].shape[1]))
+    for number, values in enumerate(groups):
+        items = len(values)
+        there = ~np.isnan(values).any(axis=0)
+        block = max(1, 4_000_000 // items)  # 32 MB of weights at a time
+        parts = [
+            generator.multinomial(items, np.full(items, 1 / items), size=min(block, RESAMPLES - start))
+            @ np.where(there, values, 0.0)
+            for start in range(0, RESAMPLES, block)
+        ]
+        sums += weights[:, number, None] * np.concatenate(parts)
+        counts += weights[:, number, None] * (items * there)
+    with np.errstate(invalid="ignore"):
+        return sums / counts
+
+
+def percentiles(means: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Percentile interval and two-sided p of a bootstrap's resamples: low, high, p.
+
+    p is twice the smaller share of them on one side of zero, counting the observed one.
+    """
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     # A resample that sums to zero must count on both sides, even if floating point leaves 1e-18 of it.
-    below = (np.count_nonzero(means <= 1e-12) + 1) / (RESAMPLES + 1)
-    above = (np.count_nonzero(means >= -1e-12) + 1) / (RESAMPLES + 1)
-    p = min(1.0, 2 * min(below, above))
-    return Effect(float(differences.mean()), float(low), float(high), p, Interval(*map(float, odds)))
+    below = (np.count_nonzero(means <= 1e-12) + 1) / (len(means) + 1)
+    above = (np.count_nonzero(means >= -1e-12) + 1) / (len(means) + 1)
+    return float(low), float(high), min(1.0, 2 * min(below, above))
+
+
+def _odds(observed: npt.NDArray[np.float64], sums: npt.NDArray[np.float64]) -> Interval:
+    """The odds ratio with its percentile interval; `sums` of both sides, [2, resamples]."""
+    ends = np.quantile(odds_ratio(sums[0], sums[1]), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(odds_ratio(*observed)), *map(float, ends))

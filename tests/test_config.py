@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 
 from sei.compose import CONF, _cache_folder, keys_to_leave_out, prepare, recipe_class, register, without
 from sei.config import CHOSEN, FIXED, Config, build
@@ -412,3 +413,19 @@ def test_a_paper_s_evaluation_sets_and_data_without_a_set_of_their_name_are_refu
     assert composed(*words, "eval=default").eval.sets == {}
     near = composed(*words, "eval=default", "eval.sets.far=[out_of_domain,svamp]").eval.sets
     assert near == {"far": ["out_of_domain", "svamp"]}
+
+
+def test_an_experiment_s_settings_for_its_own_recipes_stand_when_others_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`experiment=embedded_scarcity recipe=rft`: the experiment sets `recipe.selection`, which rft does not have."""
+    from train import recipes_of_sweep
+
+    job = OmegaConf.create({"mode": RunMode.MULTIRUN, "sweeper": {"params": {"recipe": "cot,sei,supercorrect"}}})
+    monkeypatch.setattr("sys.argv", ["train.py", "experiment=embedded_scarcity", "recipe=rft, critique"])
+    assert recipes_of_sweep(job) == ["rft", "critique", "cot", "sei", "supercorrect"]
+    words = ["experiment=embedded_scarcity", "recipe=rft"]
+    left_out = keys_to_leave_out(raw(*words), words, recipes_of_sweep(job))
+    assert left_out == ("recipe.selection", "recipe.templates", "recipe.preference")
+    monkeypatch.setattr("sys.argv", ["train.py", "experiment=embedded_scarcity"])
+    assert recipes_of_sweep(job) == ["cot", "sei", "supercorrect"]

@@ -30,6 +30,9 @@ OF_PAPERS = {  # recipe -> data, evaluation sets in and out of domain, teacher
     "cot": ("gsm8k", ["gsm8k"], ["svamp", "asdiv"], "symbolic"),
     "correction": ("gsm8k", ["gsm8k"], ["svamp", "asdiv"], "gpt-5.6-sol"),
     "supercorrect": ("gsm8k", ["gsm8k", "math"], [], "gpt-5.6-terra"),
+    "rft": ("gsm8k", ["gsm8k"], ["svamp", "asdiv"], "symbolic"),
+    "reflection": ("gsm8k", ["gsm8k"], ["svamp", "asdiv"], "gpt-4o"),
+    "critique": ("gsm8k", ["gsm8k"], ["svamp", "asdiv"], "gpt-4o"),
 }
 
 

@@ -22,6 +22,7 @@ STANDS_FOR = {
     "FOLDER": "docs",
     "URL": "http://127.0.0.1:1/v1",
     "NAME": "some",
+    "$seed": "0",
     "...": "1",
 }
 
@@ -69,6 +70,8 @@ def test_every_command_composes(page: str, command: str) -> None:
         ("sei", "self_error_instruct", ("run",)),
         ("lema", "learning_from_mistakes", ("run",)),
         ("supercorrect", "super_correct", ("run", "prefer")),
+        ("more_recipes", "rejection_sampling", ("run",)),
+        ("more_recipes", "critique", ("run",)),
     ],
 )
 def test_the_code_on_a_method_s_page_is_the_code_that_runs(page: str, recipe: str, methods: tuple[str, ...]) -> None:

@@ -195,6 +195,7 @@ ALLOWED: dict[str, set[str]] = {
     "comparison": {"errors", "run_files", "records", "ledger", "statistics", "stages", "config", "tracking"},
     "compare": {"errors", "terminal", "comparison", "tracking"},
     "planted": {"errors", "terminal", "run_files", "records", "statistics", "data", "clustering", "stages", "tracking"},
+    "aimed": {"errors", "terminal", "run_files", "records", "statistics", "stages", "recipes", "tracking"},
     "calibrate": {
         "errors",
         "records",

@@ -76,6 +76,9 @@ def artifacts(folder: Path) -> dict[str, bytes]:
 # The stages of each method in the order of its paper; those before it, and what the tiny target needs, in front of them.
 FLOW = {
     "cot": "problems adapter",
+    "rft": "problems sampler paths.attempts paths adapter",
+    "reflection": "problems attempts mistakes diagnoses corrections adapter",
+    "critique": "problems attempts mistakes traces adapter",
     "correction": "problems attempts mistakes diagnoses corrections adapter",
     "self_instruct": "problems attempts mistakes synthetic selected adapter",
     "sei": "problems attempts mistakes diagnoses error_types synthetic selected adapter",
@@ -110,7 +113,7 @@ def assert_page_shows(folder: Path, results: dict[str, Any]) -> None:
     assert [stage["name"] for stage in page["flow"]] == list(results["ledger"])
     assert page["counts"]["items"] == 80
     assert len(page["curves"]) == sum(
-        name.startswith(("adapter", "student")) and "_" not in name for name in results["ledger"]
+        name.startswith(("adapter", "student", "sampler")) and "_" not in name for name in results["ledger"]
     )
     assert page["records"]["rows"]
     for mistake in page["records"]["mistakes"] if "diagnoses" in results["ledger"] else ():

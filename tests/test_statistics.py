@@ -13,6 +13,8 @@ from sei.statistics import (
     holm,
     mcnemar,
     mean_interval,
+    nested_bootstrap,
+    nested_means,
     paired_bootstrap,
     shares_interval,
     wilson_interval,
@@ -191,3 +193,32 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(sizes: tuple[int, ...]
         interval = shares_interval(groups)
         held += interval.low <= rate <= interval.high
     assert 0.92 <= held / 400 <= 0.985  # 95 % and three standard errors of 400 draws
+
+
+def test_seeds_with_items_of_their_own_are_drawn_with_their_items() -> None:
+    rng = np.random.default_rng(0)
+    pairs = [(rng.integers(0, 2, size), rng.integers(0, 2, size)) for size in (40, 60, 50)]
+    found = nested_bootstrap(pairs)
+    both = [np.concatenate(side) for side in zip(*pairs, strict=True)]
+    assert found.difference == pytest.approx(float((both[1] - both[0]).mean())), "every item has the same weight"
+    assert found.low < found.difference < found.high
+    assert found == nested_bootstrap(pairs)
+    mirrored = nested_bootstrap([(second, first) for first, second in pairs])
+    assert mirrored.difference == pytest.approx(-found.difference)
+    assert mirrored.odds.mean == pytest.approx(1 / found.odds.mean)
+    one = nested_bootstrap(pairs[:1])  # of one seed the items alone are drawn, as in the paired bootstrap
+    assert one[:4] == pytest.approx(paired_bootstrap(*pairs[0])[:4], abs=0.02)
+    better, worse = (np.zeros(50), np.ones(50)), (np.ones(50), np.zeros(50))
+    apart = nested_bootstrap([better, worse])
+    assert (apart.difference, apart.low, apart.high) == (0, -1, 1), "seeds that disagree"
+    with pytest.raises(ValueError, match="no outcomes"):
+        nested_bootstrap([])
+
+
+def test_columns_share_their_draws_and_may_be_missing_from_a_seed() -> None:
+    values = np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    means = nested_means([values, np.array([[1.0, np.nan], [0.0, np.nan]])])
+    first_alone = means[:, 0] == means[:, 1]
+    assert 0.2 < first_alone.mean() < 0.4, "the draws in which the first seed was drawn twice, and some others"
+    assert 0.2 < np.isnan(means[:, 1]).mean() < 0.3, "and in which it was not drawn at all"
+    assert not np.isnan(means[:, 0]).any()

@@ -10,7 +10,7 @@ Example::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sei.comparison.runs import Run, where_and_how
@@ -24,7 +24,8 @@ Groups = dict[str, list[Run]]
 def of_same_items(runs: Sequence[Run], left_out: list[str], remarks: list[str]) -> list[Run]:
     """The runs with evaluation sets such that those of one name have the same items.
 
-    A set that runs answered different items of becomes several, named by their sizes. An item that a run answered only
+    A set that runs answered different items of becomes several, named by their sizes; but not where each seed has items of
+    its own, which all its runs answered. An item that a run answered only
     before or only after training is left out of that run.
     """
     runs = [_answered_twice(run, left_out) for run in runs]
@@ -34,7 +35,7 @@ def of_same_items(runs: Sequence[Run], left_out: list[str], remarks: list[str]) 
             choices.setdefault(name, {}).setdefault(frozenset(scores), []).append(run)
     names: dict[tuple[str, frozenset[str]], str] = {}
     for name, found in choices.items():
-        if len(found) == 1:
+        if len(found) == 1 or _by_seed(found.values()):
             continue
         sizes = [len(items) for items in found]
         for number, items in enumerate(found, start=1):
@@ -43,6 +44,12 @@ def of_same_items(runs: Sequence[Run], left_out: list[str], remarks: list[str]) 
         said = ", ".join(f"{len(items):,} items in {_count(len(own), 'run')}" for items, own in found.items())
         remarks.append(f"{name}: {len(found)} different choices of items ({said}), each of them compared by itself")
     return [_renamed(run, names) for run in runs] if names else runs
+
+
+def _by_seed(choices: Iterable[Sequence[Run]]) -> bool:
+    """Whether the choices of items go by seed (`data.seed=${seed}`), several runs each: then seeds are compared within."""
+    seeds = [{run.seed for run in runs} for runs in choices]
+    return len(set().union(*seeds)) == sum(map(len, seeds))
 
 
 def _answered_twice(run: Run, left_out: list[str]) -> Run:

@@ -18,7 +18,16 @@ from sei.comparison.groups import Groups, grouped, of_same_items, tested, with_b
 from sei.comparison.runs import Run, Scores
 from sei.comparison.transitions import Transition, transitions
 from sei.errors import UserError
-from sei.statistics import Interval, holm, mcnemar, mean_interval, odds_ratio, paired_bootstrap, shares_interval
+from sei.statistics import (
+    Interval,
+    holm,
+    mcnemar,
+    mean_interval,
+    nested_bootstrap,
+    odds_ratio,
+    paired_bootstrap,
+    shares_interval,
+)
 
 Kind = Literal["accuracy", "share", "paired", "mcnemar", "transition", "failed"]
 
@@ -208,10 +217,10 @@ def _tests(eval_set: str, recipe: str, own: Sequence[Run], against: str, other: 
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return []
-    items = sorted(first[seeds[0]])
-    left, right = ([[side[seed][item] for item in items] for seed in seeds] for side in (first, second))
-    effect = paired_bootstrap(left, right)
-    named = Row("paired", eval_set, recipe, against, items=len(items))
+    left, right = ([[side[seed][item] for item in sorted(first[seed])] for seed in seeds] for side in (first, second))
+    shared = all(first[seed].keys() == first[seeds[0]].keys() for seed in seeds)
+    effect = paired_bootstrap(left, right) if shared else nested_bootstrap(list(zip(left, right, strict=True)))
+    named = Row("paired", eval_set, recipe, against, items=len(left[0]))
     single = all(value in (0, 1) for side in (left, right) for values in side for value in values)
     tests = [mcnemar([v == 1 for v in a], [v == 1 for v in b]) for a, b in zip(left, right, strict=True) if single]
     paired = dataclasses.replace(
@@ -226,7 +235,9 @@ def _tests(eval_set: str, recipe: str, own: Sequence[Run], against: str, other: 
         odds_ratio=effect.odds.mean if single else None,
         odds_low=effect.odds.low if single else None,
         odds_high=effect.odds.high if single else None,
-        remark="bootstrap over items and seeds" if len(seeds) > 1 else "one seed: bootstrap over items only",
+        remark="one seed: bootstrap over items only"
+        if len(seeds) == 1
+        else f"bootstrap over {'items and seeds' if shared else 'seeds and the items of each'}",
     )
     return [paired] + [
         dataclasses.replace(
@@ -234,7 +245,7 @@ def _tests(eval_set: str, recipe: str, own: Sequence[Run], against: str, other: 
             kind="mcnemar",
             seeds=str(seed),
             p=test.p,
-            difference=(test.only_second - test.only_first) / len(items),
+            difference=(test.only_second - test.only_first) / len(left[0]),
             only_recipe=test.only_second,
             only_against=test.only_first,
             odds_ratio=odds_ratio(test.only_first, test.only_second),

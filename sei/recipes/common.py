@@ -118,6 +118,13 @@ def phase_complaints(training: Hyperparameters, key: str, rounds: int = 1) -> It
         value = getattr(training, budget)
         if value is not None and value < rounds:
             yield f"{key}.{budget}={value} is for all rounds: recipe.rounds={rounds} would get none each"
+    if training.kl_weight and training.method != "lora":
+        yield (
+            f"{key}.kl_weight={training.kl_weight} pulls to the target without its adapter, and method={training.method} "
+            f"has none: use {key}.method=lora, or {key}.kl_weight=0"
+        )
+    if training.kl_weight and isinstance(training, PreferenceHyperparameters):
+        yield f"{key}.kl_weight is for supervised training; preference training is held to its start by {key}.beta"
 
 
 # What to train on

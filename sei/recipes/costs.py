@@ -114,6 +114,12 @@ class Teacher:
         looks = [roles.inspect_trace(mistake, _blank_trace(mistake)) for mistake in self.sample]
         yield from self._asked("inspections", looks, taught + traced, model=wanted.inspector_model)
 
+    def traces(self) -> Iterator[Asked]:
+        """The first wrong step of every mistake, its cause and correction."""
+        roles = self._roles
+        jobs = [roles.trace(mistake, gold=True) for mistake in self.sample] if roles else []
+        yield from self._asked("traces", jobs, self.mistakes)
+
     @cached_property
     def solutions(self) -> list[Job[Any]]:
         roles = self._roles

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 class CorrectionRows:
     """LeMa's correction rows and their ablations."""
 
-    rows: Literal["pairs", "paths", "none"] = "pairs"  # paths: corrected solutions as chains of thought (CoT-45K)
+    # paths: corrected solutions as chains of thought (CoT-45K); reflections: wrong, why, and right in one response (LEMMA)
+    rows: Literal["pairs", "paths", "reflections", "none"] = "pairs"
     explanation: bool = True
     step: bool = True  # name the wrong step and go on from it, or correct the whole solution
 
@@ -153,6 +154,8 @@ class LearningFromMistakes(ChainOfThought):
             return []
         if wanted.rows == "paths":
             return assemble.corrected_paths(corrections, mistakes, lab.formats)
+        if wanted.rows == "reflections":
+            return assemble.from_reflections(corrections, mistakes, lab.formats)
         return assemble.from_corrections(
             corrections, mistakes, lab.formats, explanation=wanted.explanation, step=wanted.step
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from sei.clustering.base import AsksTeacher, PhraseTeacher
 from sei.recipes import costs
@@ -58,6 +58,7 @@ class Synthesis:
     rouge_threshold: PositiveShare = 0.7
     max_calls_factor: PositiveFloat = 3.0  # give up on a type after this many times the calls its budget needs
     verify_samples: Whole = 0  # solve each problem so many times; keep it where the majority reaches its answer
+    aim: Literal["all", "odd", "even"] = "all"  # every other type by size: to see whether what is aimed at shrinks more
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,13 @@ class Selection:
     wrong_problems: Count = 10
     right_problems: Count = 10
     keep: PositiveShare = 0.2
+
+
+def aimed_at(types: Sequence[ErrorType], aim: Literal["all", "odd", "even"]) -> list[ErrorType]:
+    """The types that new problems are made for: all, or by size every other one, from the largest on (odd) or the next."""
+    if aim == "all":
+        return list(types)
+    return sorted(types, key=lambda kind: (-kind.size, kind.id))[aim == "even" :: 2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +136,7 @@ class SelfErrorInstruct(Recipe):
         wanted = self.synthesis
         return lab.do(
             synthesize,
-            types,
+            aimed_at(types, wanted.aim),
             mistakes,
             lab.held_out,
             lab.teacher,

@@ -97,6 +97,24 @@ def corrected_paths(corrections: Sequence[Correction], mistakes: Sequence[Mistak
     ]
 
 
+def from_reflections(corrections: Sequence[Correction], mistakes: Sequence[Mistake], formats: Formats) -> list[Example]:
+    """LEMMA's rows: question -> the wrong solution up to its wrong step, what is wrong with it, and the right one.
+
+    Every other correction goes on from the wrong step ("fix and continue"), the others begin anew with the gold solution
+    ("fresh and restart"); one whose problem has no worked solution goes on.
+    """
+    by_id = {mistake.id: mistake for mistake in mistakes}
+    rows = []
+    for number, item in enumerate(corrections):
+        mistake = by_id[item.mistake_id]
+        own, _ = split_steps(mistake.output, formats.dataset)
+        gold, _ = split_steps(mistake.gold_solution, formats.dataset)
+        right, first = (gold, 1) if number % 2 and gold else (list(item.steps), item.step)
+        response = formats.reflection(own[: item.step], item.step, item.explanation, right, first, item.answer)
+        rows.append(_row(formats.solve(mistake.question), response, "reflection", (item.id, mistake.id)))
+    return rows
+
+
 def from_templates(templates: Sequence[Template], problems: Sequence[Problem], thoughts: Thoughts) -> list[Example]:
     """SuperCorrect's first phase: question -> thought template."""
     question = {problem.id: problem.question for problem in problems}

@@ -101,6 +101,16 @@ class Formats:
         body = [*(["..."] if first > 1 else []), number_steps(steps, first=first), self.answer_line(answer)]
         return "\n".join([*lines, "Correct Solution:", "{", *filter(None, body), "}"])
 
+    def reflection(
+        self, wrong: Sequence[str], step: int, explanation: str, right: Sequence[str], first: int, answer: str
+    ) -> str:
+        """The response to `solve` that makes a mistake, says so and gets it right: LEMMA's, arXiv 2503.17439.
+
+        wrong: the steps up to and including the wrong one, number `step`. right: the steps from number `first` on; 1 begins anew.
+        """
+        onward = "Start again." if first == 1 else f"Go on from step {step}."
+        return "\n".join([*wrong, f"Step {step} is wrong. {explanation} {onward}", *right, self.answer_line(answer)])
+
     def answer_line(self, answer: str) -> str:
         """The last line of a response."""
         if self.dataset == "math":

@@ -16,7 +16,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as lightning
 import torch
@@ -29,7 +29,7 @@ from sei.training.attention import Kind
 from sei.training.losses import answer_logps, dpo_loss, sft_loss, sft_term
 from sei.training.packing import Encoded, MicroBatch, Row, micro_batches
 from sei.training.pairs import EncodedPair, PairBatch, pair_batches
-from sei.training.scoring import Way, find_way, token_logps
+from sei.training.scoring import Way, find_way, token_logps, token_logps_and_divergence
 from sei.training.settings import Hyperparameters, PreferenceHyperparameters
 from sei.training.sharding import Load, Sharded, load_sharded
 
@@ -226,7 +226,13 @@ class SupervisedModule(PlannedModule):
         return micro_batches(step, parts=parts, pad=self.pad)
 
     def figures(self, batch: MicroBatch) -> dict[str, torch.Tensor]:
-        return {"loss": sft_loss(self.logps(batch.row), batch.step_tokens)}
+        weight = self.settings.kl_weight
+        if not weight:
+            return {"loss": sft_loss(self.logps(batch.row), batch.step_tokens)}
+        assert self.way is not None
+        logps, apart = token_logps_and_divergence(cast("PeftModel", self.model), self.way, batch.row)
+        divergence = apart.sum() / batch.step_tokens
+        return {"loss": sft_loss(logps, batch.step_tokens) + weight * divergence, "kl": divergence}
 
 
 class PreferenceModule(PlannedModule):

@@ -69,6 +69,38 @@ def token_logps(model: PreTrainedModel | PeftModel, way: Way, row: Row, *, chunk
         return model(input_ids=row.input_ids)
 
 
+def token_logps_and_divergence(
+    model: PeftModel, way: Way, row: Row, *, chunk: int = LOGITS_AT_ONCE
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`token_logps`, and how far the model is there from itself without its adapter: two times [labelled tokens], in nats.
+
+    The second is the Kullback-Leibler divergence of the next token's distribution, from that without the adapter (which
+    carries no gradient) to that with it.
+    """
+    causal = _causal(model)
+    own = causal.forward
+    with torch.no_grad(), model.disable_adapter():
+        found, _ = _run(causal, own, way, row)
+        before = found[row.predicting]
+
+    def scores(kind: Any, kept: torch.Tensor, before: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        logits = _logits(causal, own, kind, kept) if way.chunked else kept
+        with torch.no_grad(), model.disable_adapter():
+            reference = (_logits(causal, own, kind, before) if way.chunked else before).float().log_softmax(-1)
+        apart = (reference.exp() * (reference - logits.float().log_softmax(-1))).sum(-1)
+        return torch.stack([target_logps(logits, targets), apart])
+
+    def forward(**_: Any) -> torch.Tensor:
+        found, kind = _run(causal, own, way, row)
+        positions = max(1, chunk // causal.config.get_text_config().vocab_size)
+        pieces = zip(*(one.split(positions) for one in (found[row.predicting], before, row.targets)), strict=True)
+        return torch.cat([checkpoint(scores, kind, *piece, use_reentrant=False) for piece in pieces], dim=1)
+
+    with _standing_in(causal, forward):
+        logps, divergence = model(input_ids=row.input_ids)
+    return logps, divergence
+
+
 def find_way(model: PreTrainedModel | PeftModel, wanted: Kind = "spans") -> Way:
     """How this model is to be called: tried on a few tokens, against the model as it is, and prepared."""
     causal = _causal(model)

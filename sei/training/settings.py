@@ -52,6 +52,9 @@ class Hyperparameters:
     beta2: Share = 0.999
     max_grad_norm: NonNegativeFloat = 1.0  # 0: no clipping
     gradient_checkpointing: bool = False
+    kl_weight: NonNegativeFloat = (
+        0.0  # of the divergence from the target without the adapter, added to the loss; LoRA only
+    )
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sei.answers import grade
 from sei.records import (
     Attempt,
     Correction,
@@ -287,6 +289,28 @@ def test_corrections_without_explanation_or_step() -> None:
     (row,) = assemble.corrected_paths([item], [mistake], FORMATS)
     assert (row.prompt, row.response) == (FORMATS.solve(mistake.question), item.solution)
     assert (row.kind, row.parents) == ("cot", ("c", mistake.id))
+
+
+def test_reflections_go_on_from_the_wrong_step_or_begin_again() -> None:
+    mistake = dataclasses.replace(
+        make_mistake(1, "1+1=<<1+1=2>>2\n2-1=<<2-1=2>>2\n#### 7"), gold_solution="2*1=<<2*1=2>>2\n#### 1"
+    )
+    item = Correction("c", mistake.id, 2, "2-1 is 1.", ("2-1=<<2-1=1>>1",), "...", "1")
+    going_on, again, last = assemble.from_reflections([item, item, item], [mistake], FORMATS)
+    wrong = "1+1=<<1+1=2>>2\n2-1=<<2-1=2>>2\nStep 2 is wrong. 2-1 is 1."
+    assert going_on.response == f"{wrong} Go on from step 2.\n2-1=<<2-1=1>>1\n#### 1" == last.response
+    assert again.response == f"{wrong} Start again.\n2*1=<<2*1=2>>2\n#### 1"
+    assert (going_on.prompt, going_on.kind) == (FORMATS.solve(mistake.question), "reflection")
+    assert going_on.parents == ("c", mistake.id)
+    for row in (going_on, again):  # the grader takes the answer at the end for the answer
+        assert grade(row.response, "1", "gsm8k") is Verdict.CORRECT
+
+
+def test_reflections_of_a_bare_answer_go_on() -> None:
+    mistake = dataclasses.replace(make_mistake(1, "1+1=<<1+1=3>>3\n#### 3"), gold_solution="")
+    item = Correction("c", mistake.id, 1, "It is 2.", ("1+1=<<1+1=2>>2",), "...", "2")
+    *_, row = assemble.from_reflections([item, item], [mistake], FORMATS)
+    assert "1+1=<<1+1=2>>2\n#### 2" in row.response
 
 
 def test_steps_of_free_text_are_numbered_in_corrections() -> None:

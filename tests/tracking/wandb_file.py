@@ -202,7 +202,9 @@ def _check_names(page: Page, results: dict[str, Any]) -> None:
 
 
 def _check_curves(page: Page, run_folder: Path, results: dict[str, Any]) -> None:
-    trainings = [stage for stage in results["ledger"] if stage.partition(".round")[0] in ("adapter", "student")]
+    trainings = [
+        stage for stage in results["ledger"] if stage.partition(".round")[0] in ("adapter", "student", "sampler")
+    ]
     tokens = 0
     for stage in trainings:
         name, _, number = stage.partition(".round")

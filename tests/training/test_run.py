@@ -107,6 +107,23 @@ def test_loss_falls_and_the_figures_hold(base: Path, tmp_path: Path) -> None:
     assert tuned[0][0].text != HFEngine(base, device="cpu").complete(query, sampling)[0][0].text
 
 
+def test_a_pull_to_the_start_keeps_the_target_nearer_to_it(base: Path, tmp_path: Path) -> None:
+    plain = dataclasses.replace(LORA, dropout=0.0)
+    curves = {}
+    for weight in (0.01, 3.0):
+        result = train(base, tmp_path / str(weight), dataclasses.replace(plain, kl_weight=weight))
+        curves[weight] = result["kl_curve"]
+    free = train(base, tmp_path / "free", plain)
+    assert "kl_curve" not in free
+    assert curves[3.0][0] == pytest.approx(0, abs=1e-6), "before the first step the target is its own start"
+    assert 0 < curves[3.0][-1] < curves[0.01][-1] / 2
+    moved = {
+        name: sum(float(one.norm()) for key, one in weights(tmp_path / name).items() if "lora_B" in key)
+        for name in ("free", "3.0")
+    }
+    assert moved["3.0"] < moved["free"]
+
+
 def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(base: Path, tmp_path: Path) -> None:
     short = dataclasses.replace(LORA, epochs=1)
     train(base, tmp_path / "one", short)

@@ -13,7 +13,7 @@ from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2Fo
 from sei.training.attention import use_spans
 from sei.training.losses import target_logps
 from sei.training.packing import Row, Span
-from sei.training.scoring import Way, find_way, token_logps
+from sei.training.scoring import Way, find_way, token_logps, token_logps_and_divergence
 from tests.target.small import small_model
 
 SIZES: dict[str, Any] = {
@@ -140,3 +140,38 @@ def test_a_head_that_looks_at_more_than_the_body_gives_is_computed_whole() -> No
     expected = target_logps((logits + changed(ROW.input_ids)[0])[ROW.predicting], ROW.targets)
     assert torch.allclose(token_logps(model, way, ROW, chunk=300), expected, atol=1e-6)
     assert "logits of all labelled tokens at once" in str(way)
+
+
+@pytest.mark.parametrize("chunk", [300, 900, 10**6])
+@pytest.mark.parametrize("name", ["LoRA on the head", "a copy of the head"])
+def test_the_divergence_from_the_model_without_its_adapter(name: str, chunk: int) -> None:
+    reference, model = MODELS[name](), MODELS[name]()
+    for one in (reference, model):
+        if name == "a copy of the head":
+            with torch.no_grad():
+                one.get_output_embeddings().weight.mul_(1.5)
+    way = find_way(model)
+    logps, apart = token_logps_and_divergence(model, way, ROW, chunk=chunk)
+    assert torch.allclose(logps, token_logps(model, way, ROW), atol=1e-5)
+
+    def distribution() -> torch.Tensor:
+        parts = [reference(input_ids=ids).logits[0] for ids in (ROW.input_ids[:, :18], ROW.input_ids[:, 18:])]
+        return torch.cat(parts)[ROW.predicting].log_softmax(-1)
+
+    with torch.no_grad():
+        after = distribution()
+        with reference.disable_adapter():
+            before = distribution()
+    expected = (before.exp() * (before - after)).sum(-1)
+    assert expected.min() > 1e-4, "the adapter changes nothing, so nothing is tested"
+    assert torch.allclose(apart, expected, atol=1e-5)
+
+
+def test_the_divergence_moves_the_adapter_alone() -> None:
+    model = MODELS["LoRA on the head"]()
+    _, apart = token_logps_and_divergence(model, find_way(model), ROW, chunk=900)
+    apart.sum().backward()
+    grown = {name for name, one in model.named_parameters() if one.grad is not None and one.grad.abs().max() > 0}
+    assert grown
+    assert all("lora_" in name for name in grown)
+    assert {name for name, one in model.named_parameters() if one.requires_grad} >= grown
