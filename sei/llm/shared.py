@@ -37,7 +37,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 from sei.errors import UserError
@@ -59,6 +59,8 @@ _TABLES = {  # rows that change, with their columns
 }
 _USES = tuple(field.name for field in dataclasses.fields(Use))
 _NO_LINKS = (errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ROOM = 1 << 20  # bytes kept for the answers to calls in flight: a hundred long ones
 _READERS = 16  # files read at once: over a network each takes a millisecond
 
 
@@ -103,6 +105,10 @@ class SharedStore(Store):
         self._claims: dict[str, Lease] = {}
         self._waiting: dict[str, Lease] = {}
         self._told: set[str] = set()
+        self._room: IO[bytes] | None = (
+            None  # a file without a name, given up for what is on the wire when the disk is full
+        )
+        self._full: OSError | None = None  # that has happened: no further call starts
         self._own = f"{os.getpid()}-{secrets.token_hex(4)}"
 
     def _take_in(self, path: Path) -> None:
@@ -198,6 +204,16 @@ class SharedStore(Store):
     # Writing
 
     def _commit(self, answers: Sequence[StoredAnswer], uses: Sequence[Use]) -> None:
+        try:
+            self._write(answers, uses)
+        except OSError as error:
+            if error.errno not in _FULL or self._room is None:
+                raise
+            self._full, room, self._room = error, self._room, None
+            room.close()
+            self._write(answers, uses)
+
+    def _write(self, answers: Sequence[StoredAnswer], uses: Sequence[Use]) -> None:
         for answer in answers:
             _write_answer(self._place(answer.key), answer)
         self._writer.executemany(INSERT, [_values(answer) for answer in answers])
@@ -252,12 +268,17 @@ class SharedStore(Store):
             return False
         lease = self._waiting.pop(key, None)
         try:
+            if self._full is not None:
+                raise self._full
+            if self._room is None:
+                self._room = _made_room(self.folder)
             if lease is None:
                 place = self._place(key).with_suffix(".lease")
                 place.parent.mkdir(parents=True, exist_ok=True)
                 lease = Lease(place)
             taken = lease.take_now()
         except OSError as error:
+            self._waiting.pop(key, None)
             raise self._complaint(error) from error
         if not taken:
             self._waiting[key] = lease
@@ -275,6 +296,17 @@ class SharedStore(Store):
         super().close()
         for lease in self._claims.values():
             lease.release()
+        if self._room is not None:
+            self._room.close()
+
+
+def _made_room(folder: Path) -> IO[bytes]:
+    """A file that keeps space on the disk until it is closed; it has no name, so a process that is killed leaves none."""
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (it is closed when its space is needed)
+    file.write(os.urandom(_ROOM))  # zeros might take none
+    file.flush()
+    os.fsync(file.fileno())
+    return file
 
 
 def _values(answer: StoredAnswer) -> tuple[Any, ...]:

@@ -188,3 +188,25 @@ def test_a_network_file_system_is_known(tmp_path: Path) -> None:
         place: _on_local_disk(Path(place), mounts) for place in ("/var/x", "/home/a/b", "/home/my disk/c", "/scratch")
     }
     assert found == {"/var/x": True, "/home/a/b": False, "/home/my disk/c": True, "/scratch": False}
+
+
+def test_on_a_full_disk_the_answers_on_the_wire_are_kept_and_no_further_call_starts(
+    shared: SharedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [answer(f"{number:064x}") for number in range(3)]
+    assert all(shared.claim(row.key) for row in rows)
+    sync = os.fsync
+
+    def full_but_for_what_is_kept(descriptor: int) -> None:
+        if shared._room is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_but_for_what_is_kept)
+    for row in rows:
+        asyncio.run(shared.put(row, Use("run-1", row.key, "solve")))
+    assert len(open_store(shared.path).get(row.key for row in rows)) == 3
+    with pytest.raises(UserError, match=r"No space left on device.*run the same command again"):
+        shared.claim("ef" * 32)
+    shared.close()
+    assert not list(shared.folder.rglob("*.lease"))
