@@ -208,8 +208,13 @@ def _text(path: Path) -> str | None:
 
 
 def _described(token: str) -> bytes:
-    me = Holder(os.getpid(), socket.gethostname(), _machine(), psutil.Process().create_time(), token)
+    me = Holder(os.getpid(), socket.gethostname(), _machine(), _start(os.getpid()), token)
     return json.dumps(vars(me)).encode()
+
+
+@cache
+def _start(pid: int) -> float:
+    return psutil.Process(pid).create_time()
 
 
 @cache
