@@ -41,7 +41,7 @@ from sei.data.labelled import FIELDS, SPLITS, Labelled, read_labelled
 from sei.data.overlap import content_key
 from sei.equations import ANNOTATION
 from sei.errors import UserError
-from sei.llm.store import Store
+from sei.llm.shared import is_store, open_store
 from sei.locating import Location, solutions_of
 from sei.records import Correction, Diagnosis, Mistake, Problem, content_id
 from sei.stage import Output
@@ -368,7 +368,7 @@ def estimate_costs(config: Config, count: int, display: Display) -> None:
             display.note(f"{source}: {len(items):,} mistakes; teacher={choice.name} is free")
         return
     roles = choice.roles(_STYLE)
-    with closing(Store(path)) if path.exists() else nullcontext() as store:
+    with closing(open_store(path)) if is_store(path) else nullcontext() as store:
         for source, items in sources.items():
             for what, role in (("diagnoses", roles.diagnose), ("corrections", roles.correct)):
                 cost = choice.estimate([role(item.mistake) for item in items], _STYLE, store=store)
@@ -427,7 +427,7 @@ def estimate_labels(config: Config, name: str, count: int | None, display: Displ
         display.note(f"{name}: {len(labelled):,} labelled solutions; teacher={choice.name} is free")
         return
     roles = choice.roles(_LABELLED_STYLE)
-    with closing(Store(path)) if path.exists() else nullcontext() as store:
+    with closing(open_store(path)) if is_store(path) else nullcontext() as store:
         jobs = [roles.locate(solution) for solution in solutions_of(labelled, {})]
         _print_cost(f"{name}: ", "labelled solutions", choice.estimate(jobs, _LABELLED_STYLE, store=store), display)
 

@@ -42,6 +42,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sei.commands import swept_in
 from sei.config import CHOSEN, FIXED, PLAIN, REHEARSAL, WHERE_AND_HOW, Config, Origin, build
 from sei.errors import UserError
 from sei.llm.settings import address_complaints
@@ -52,6 +53,7 @@ ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 OVERLAYS = ("experiment", "hparams_search", "ablation", "scale", "world")  # groups that change others
 _BUDGET = re.compile(r"(recipe\.\w+)\.(tokens|steps)")
+SWEEP = "sweep"  # the word of the command line that names a sweep; no key of a job
 OPTIONAL = ("teacher", "clustering", "embedder")  # groups that not every recipe works with
 FOLLOWING = ("world",)  # of these: those that follow from other choices
 _SIMPLE = re.compile(r"[\w.-]+(,[\w.-]+)*")
@@ -133,10 +135,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("fastest_engine", _fastest_engine, replace=True)
     OmegaConf.register_new_resolver("scaled_as", _scaled_as, replace=True)
     OmegaConf.register_new_resolver("distinct", lambda *words: list(dict.fromkeys(words)), replace=True)
-    # One name for all jobs of a sweep: the same command line gives the same folder, so a rerun goes on in it.
-    OmegaConf.register_new_resolver(
-        "sweep_hash", lambda: _short_hash(" ".join(sys.argv[1:])), use_cache=True, replace=True
-    )
+    OmegaConf.register_new_resolver("sweep_name", lambda: _sweep_name(sys.argv[1:]), use_cache=True, replace=True)
 
 
 def _cache_folder() -> str:
@@ -181,8 +180,32 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     faults = [fault for word in arguments if (fault := _secret(word) or _fault(word, folders) or _unreadable(word))]
     if faults:
         raise UserError("\n".join(faults))
+    arguments = _with_folder(arguments)
     words = [_as_hydra(word) for word in arguments]
     return [*words, *_other_budgets(arguments), *_rehearsed_sweep(arguments), *_no_folder(arguments)]
+
+
+def _with_folder(arguments: Sequence[str]) -> list[str]:
+    """The command line with the folder of the sweep that it names: `sweep=NAME` is multirun/NAME, and W&B's group."""
+    given = [word.partition("=")[2] for word in arguments if word.partition("=")[0] == SWEEP]
+    if not given:
+        return list(arguments)
+    name = given[-1]
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise UserError(f"sweep={name}: give a name of letters, digits and . _ + - that can be a folder's")
+    keys = {_parted(word)[0]: _parted(word)[2] for word in arguments}
+    if "hydra.sweep.dir" in keys:
+        raise UserError(
+            f"sweep={name}: hydra.sweep.dir={keys['hydra.sweep.dir']} names another folder. Leave one of them out."
+        )
+    experiment = keys.get("experiment")
+    mode = experiment and OmegaConf.select(OmegaConf.load(_option("experiment", experiment)), "hydra.mode")
+    if not {"-m", "--multirun"} & set(arguments) and "MULTIRUN" not in (mode, keys.get("hydra.mode")):
+        raise UserError(f"sweep={name} names a sweep, and this is a single run: add -m, or leave it out")
+    if keys.get("scale") == "rehearsal":
+        name = f"rehearsal-{name}"
+    others = [word for word in arguments if word.partition("=")[0] != SWEEP]
+    return [*others, f"hydra.sweep.dir=multirun/{name}"]
 
 
 _REHEARSED = ("recipe", "ablation", "teacher", "model")  # whose values take other paths through the code, in this order
@@ -261,7 +284,7 @@ def _fault(word: str, folders: Sequence[Path]) -> str | None:
     if name == "hydra":
         return None
     groups = (*FIXED, *CHOSEN, *OVERLAYS)
-    known = (*groups, *PLAIN, REHEARSAL)
+    known = (*groups, *PLAIN, REHEARSAL, SWEEP)
     if name not in known:
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         return f"unknown key '{key}'. Nearest: {nearest}"
@@ -454,23 +477,45 @@ def without(overrides: Sequence[str], left_out: Sequence[str]) -> list[str]:
 def origin(job: Any, arguments: Sequence[str], left_out: Sequence[str], *, multirun: bool) -> Origin:
     """What a job's command line and its sweep say of it. `job` is Hydra's own configuration, `arguments` the command line.
 
-    A sweep is called after its experiment, or else the keys that it sweeps over; with a hash of everything else that was
-    given, so that two sweeps over the same keys are told apart. Seeds are not in it: adding one makes no new group.
+    A sweep is called as its folder is, and an experiment as in its file; with a hash of what else was given for all of its jobs.
     """
     choices = {name: str(job.runtime.choices.get(name) or "none") for name in ("experiment", "ablation")}
     if _belongs(f"ablation={choices['ablation']}", left_out):
         choices["ablation"] = "none"
-    words = [word.lstrip("+") for word in arguments if "=" in word and not word.startswith("-")]
-    words = [word for word in words if not _covered(_parted(word)[0], (*WHERE_AND_HOW, "seed", "experiment"))]
-    more = f"-{_short_hash(' '.join(sorted(words)))}" if words else ""
-    group = None if choices["experiment"] == "none" else choices["experiment"] + more
+    experiment = choices["experiment"]
+    group = None if experiment == "none" else experiment + _hashed(_fixed(arguments))
     swept = None
     if multirun:
         given = [f"{key}={value}" for key, value in (job.sweeper.get("params") or {}).items()]
         swept = frozenset(_parted(word)[0] for word in [*given, *arguments] if _is_swept(word))
-        keys = "-".join(sorted(swept - {"seed"})) or ("seeds" if swept else Path(job.sweep.dir).name)
-        group = group or keys + more
+        swept |= swept_in(Path(job.sweep.dir))
+        if Path(job.sweep.dir).name != experiment:
+            group = Path(job.sweep.dir).name
     return Origin(**choices, swept=swept, group=group)
+
+
+def _sweep_name(arguments: Sequence[str]) -> str:
+    """What a sweep without a name is called: after the keys that it varies, with a hash of what all its jobs are given.
+
+    Values that it varies and seeds are not in it, so that the same command with one more of them adds to the same sweep.
+    """
+    keys = {_parted(word)[0] for word in arguments if _is_swept(word)}
+    name = re.sub(r"[^\w.+-]+", "-", "-".join(sorted(keys - {"seed"})) or "seeds")
+    return f"sweep-{name[:_LONGEST_NAME]}{_hashed(_fixed(arguments))}"
+
+
+_LONGEST_NAME = 80  # characters of the keys in a sweep's name
+
+
+def _fixed(arguments: Sequence[str]) -> list[str]:
+    """What a command line gives to all jobs of its sweep, but the seed, the experiment, and where and how they run."""
+    words = [word.lstrip("+") for word in arguments if "=" in word and not word.startswith("-") and not _is_swept(word)]
+    beside = (*WHERE_AND_HOW, "seed", "experiment")
+    return [word for word in words if not _covered(_parted(word)[0].replace("/", "."), beside)]
+
+
+def _hashed(words: Sequence[str]) -> str:
+    return f"-{_short_hash(' '.join(sorted(words)))}" if words else ""
 
 
 def _is_swept(word: str) -> bool:

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from sei.errors import UserError
 from sei.llm.account import RUN_FILE
-from sei.llm.store import Store, StoredAnswer, Sums
+from sei.llm.shared import is_store, open_store
+from sei.llm.store import StoredAnswer, Sums
 from sei.run_files import read_object, understood
 from sei.teacher.api.limits import LIMITS
 
@@ -84,11 +85,11 @@ def read_ledger(folder: Path) -> Ledger:
             f"{folder / RUN_FILE}: names no store and run. Rerun the job in a new folder, which writes it anew."
         )
     path = Path(pointer["store"])
-    if not path.exists():
+    if not is_store(path):
         raise UserError(
             f"{folder / RUN_FILE}: the store {path} does not exist any more; without it nothing can be summed"
         )
-    store = Store(path)
+    store = open_store(path)
     try:
         rows = list(store.used(pointer["run"]))
     finally:
@@ -131,9 +132,9 @@ def sums(folder: Path) -> Sums:
     """What the run in `folder` has used and paid so far, for whoever watches it; zero where it asked no API teacher."""
     path = folder / RUN_FILE
     pointer = read_object(path) if path.exists() else None
-    if pointer is None or not Path(pointer["store"]).exists():
+    if pointer is None or not is_store(Path(pointer["store"])):
         return Sums()
-    store = Store(Path(pointer["store"]))
+    store = open_store(Path(pointer["store"]))
     try:
         return store.sums(pointer["run"])
     finally:

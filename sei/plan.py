@@ -242,13 +242,13 @@ def _algorithm(config: Config) -> str:
 
 def _show(planned: Sequence[Asked], title: str, lab: Lab, display: Display) -> None:
     """Calls, tokens and dollars by stage, and one filled prompt of each."""
-    from sei.llm.store import Store
+    from sei.llm.shared import is_store, open_store
 
     table = Table(title=title)
     for column in ("stage", "model", "calls", "tokens in", "tokens out", "US dollars", "output length from"):
         left = column in ("stage", "model", "output length from")
         table.add_column(column, justify="left" if left else "right")
-    store = Store(lab.place.store) if lab.place.store.exists() else None
+    store = open_store(lab.place.store) if is_store(lab.place.store) else None
     total: float | None = 0.0
     for one in planned:
         cost = one.estimate(store)

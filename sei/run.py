@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shlex
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,6 +29,8 @@ from sei.plan import announce_engine, check_machine, plan
 from sei.processes import ends_in_order
 from sei.prospect import Nearby
 from sei.rehearsal import rehearsed
+from sei.run_files import read_object
+from sei.state import at_work, code_of, read_status, running, spent, worker
 from sei.terminal import Terminal
 from sei.tracking import report
 from sei.tracking.display import Display
@@ -68,9 +71,16 @@ def run(
             config = rehearsal.enter_context(rehearsed(config, display.note))
             check_machine(config, nearby)
             workspace = Workspace(folder, config.cache_dir, on_stage=display.stage, on_note=display.note)
-            workspace.write("status.json", {"status": "running"})
+            rehearsal.enter_context(at_work(folder, display.note))
+            code = code_of(vars(config).values())
+            if in_sweep and not config.rehearsal and (earlier := _finished(config, folder, code)):
+                display.note(
+                    f"done before with this configuration, not run again: {folder} (to run it again, remove it)"
+                )
+                return _validation(earlier)
+            workspace.write("status.json", running(folder))
             figures = _run(config, folder, overrides, origin or Origin(), workspace, display)
-            workspace.write("status.json", {"status": "done"})
+            workspace.write("status.json", {"status": "done", **_until_now(folder), "code": code})
         except BaseException as error:
             record_failure(folder, error)
             if isinstance(error, Exception):  # who interrupts a run does not wait for its page
@@ -85,8 +95,35 @@ def run(
         display.note(f"next, which error types got fixed, and by which rows: {trace}")
     if config.trainer.enabled and alone:
         display.note(f"next, the same over seeds: {_over_seeds(overrides)}")
+    return _validation(figures)
+
+
+def _validation(figures: dict[str, Any]) -> float | None:
+    """Accuracy on the validation split after training, None where nothing was trained."""
     validation = figures["validation"]
     return validation["accuracy"] if validation else None
+
+
+_NO_DIFFERENCE = ("cache_dir", "dry_run", "expected")  # settings with which a finished job would find the same again
+
+
+def _finished(config: Config, folder: Path, code: str) -> dict[str, Any] | None:
+    """The results of a job that is done in `folder` with this configuration and this code; None where none is."""
+    status, results = read_status(folder), folder / "results.json"
+    if status.get("status") != "done" or status.get("code") != code or not results.is_file():
+        return None
+    wanted = yaml.safe_load(_as_yaml(config))
+    found = read_object(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
+    keys = (wanted.keys() | found.keys()) - set(_NO_DIFFERENCE)
+    return read_object(results) if all(wanted.get(key) == found.get(key) for key in keys) else None
+
+
+def _as_yaml(config: Config) -> str:
+    return yaml.safe_dump(plain_values(config), sort_keys=False, allow_unicode=True)
+
+
+def _until_now(folder: Path) -> dict[str, float]:
+    return spent(folder, time.time())
 
 
 def _write_page(folder: Path, display: Display) -> None:
@@ -101,13 +138,16 @@ def _over_seeds(overrides: Sequence[str]) -> str:
 
 
 def record_failure(folder: Path, error: BaseException) -> None:
-    """Say in the run folder that the job failed or was interrupted, and why."""
+    """Say in the run folder that the job failed or was interrupted, and why, unless another process is at work there."""
     said = f"{type(error).__name__}: {error}".rstrip(": ")
-    status = {"status": "failed", "error": said}
+    status: dict[str, Any] = {"status": "failed", "error": said}
     if isinstance(error, KeyboardInterrupt):
         status = {"status": "interrupted", "error": str(error) or "Interrupted. Run the same command to resume."}
     with contextlib.suppress(OSError):  # the folder may be what is wrong
         folder.mkdir(parents=True, exist_ok=True)
+        if (other := worker(folder)) and not (other.here and other.pid == os.getpid()):
+            return
+        status |= _until_now(folder)
         try:
             write_json(folder / "status.json", status)
         except OSError:
@@ -135,7 +175,7 @@ def _run(
     config: Config, folder: Path, overrides: Sequence[str], origin: Origin, workspace: Workspace, display: Display
 ) -> dict[str, Any]:
     composed = plain_values(config)
-    workspace.write_text("config.yaml", yaml.safe_dump(composed, sort_keys=False, allow_unicode=True))
+    workspace.write_text("config.yaml", _as_yaml(config))
     tracker = Tracker(
         config.logger,
         folder,

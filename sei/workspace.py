@@ -5,10 +5,16 @@ folder, under the key of its call (`sei.stage`), and every job of a sweep shares
 the checksum of every file, so a half-written or damaged entry is detected and computed again. `kill -9` at any moment
 leaves either a whole entry or a scratch folder from which the same command continues.
 
+The cache may be a folder that several machines share. Who computes a stage holds its lease (`sei.lease`); whoever wants the same
+one waits, and takes over when that holder is dead. Nothing breaks where a holder that counted as dead comes back: an entry is
+made aside and renamed, whole, to its name, so that the second one is dropped; and whoever takes over takes the scratch folder
+away under another name, so that two never write into one.
+
 On disk::
 
     <cache>/<stage>/<key>/              records.jsonl rejected.jsonl files/ manifest.json
     <cache>/<stage>/<key>.scratch/      what an interrupted stage has so far
+    <cache>/<stage>/<key>.lease         who computes it
     <run>/stages/<number>-<name>/       the same as in the cache, numbered in the order of the run
     <run>/<name>.jsonl  <run>/<name>/   of the few stages that a person looks for first: records, and the adapter's files
 
@@ -20,9 +26,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
 import time
@@ -32,15 +40,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from filelock import FileLock, Timeout
-
 from sei.errors import UserError
+from sei.lease import Lease
 from sei.records import Record, Rejected
 from sei.stage import Call, Output
 
 R = TypeVar("R", bound=Record)
 
 _LINKED = 1 << 20  # bytes from which on a file is linked and not copied
+_OWN = secrets.token_hex(
+    4
+)  # in names of files that are this process's alone: another machine may have the same process id
 
 
 @dataclass(frozen=True)
@@ -146,7 +156,7 @@ class Workspace:
             rejected = read_records(entry / "rejected.jsonl", Rejected)
             if len(records) != manifest["records"]:
                 raise ValueError("another number of records than its manifest names")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FileNotFoundError) as problem:
             say(f"The cached artifact of stage '{name}' is damaged ({str(problem)[:200]}); computing it again.")
             return None
         files = entry / "files"
@@ -154,29 +164,38 @@ class Workspace:
 
     def _compute(self, entry: Path, name: str, call: Call[R], run: Callable[[Path], Output[R]]) -> Artifact[R]:
         _make_folder(entry.parent)
-        place = entry.with_suffix(".lock")
+        place = entry.with_suffix(".lease")
         if place.is_dir():
             _remove(place)
-        lock = FileLock(place)
-        try:
-            lock.acquire(timeout=0.1)
-        except Timeout:
-            self.on_note(f"Stage '{name}' is being computed by another job; waiting for it.")
-            lock.acquire()
-        try:
-            if (artifact := self._load(entry, name, call)) is not None:
-                return artifact
-            scratch = entry.with_suffix(".scratch")
-            _make_folder(scratch)
-            started = time.monotonic()
-            output = run(scratch)
-            _write_entry(entry, call, output, time.monotonic() - started)
-            shutil.rmtree(scratch, ignore_errors=True)
-            loaded = self._load(entry, name, call)
-            assert loaded is not None, f"stage {name}: the entry just written cannot be read"
-            return dataclasses.replace(loaded, cached=False)
-        finally:
-            lock.release()
+        while True:
+            lease = Lease(place)
+            waited = not lease.take_now()
+            if waited:
+                self.on_note(f"Stage '{name}' is being computed by another job ({lease.holder}); waiting for it.")
+                lease.wait()
+            try:
+                if (artifact := self._load(entry, name, call)) is not None:
+                    return artifact
+                if waited:
+                    self.on_note(
+                        f"Stage '{name}': {lease.holder} has ended without a result or gives no sign of life; going on "
+                        "with what it left."
+                    )
+                scratch = _scratch(entry, anew=waited)
+                started = time.monotonic()
+                output = run(scratch)
+                _write_entry(scratch, entry, call, output, time.monotonic() - started, self._load)
+                for left in _scratches(entry):
+                    shutil.rmtree(left, ignore_errors=True)
+                loaded = self._load(entry, name, call)
+                assert loaded is not None, f"stage {name}: the entry just written cannot be read"
+                return dataclasses.replace(loaded, cached=False)
+            except Exception:
+                if not lease.lost:
+                    raise
+                self.on_note(f"Stage '{name}': another job took it over while this one gave no sign of life.")
+            finally:
+                lease.release()
 
     def _publish(self, entry: Path, name: str, *, on_top: bool) -> tuple[str, str]:
         """Put a cache entry into the run folder; says in which folder of it, and where its files lie."""
@@ -200,6 +219,23 @@ def stage_folder(run: Path, name: str) -> Path | None:
 
 def _name_of(folder: Path) -> str:
     return folder.name.partition("-")[2]
+
+
+def _scratches(entry: Path) -> list[Path]:
+    return sorted(entry.parent.glob(f"{entry.name}*.scratch"))
+
+
+def _scratch(entry: Path, *, anew: bool) -> Path:
+    """The scratch folder of an entry, with all that an interrupted computation has left there.
+
+    With `anew` it gets another name: should the one who worked there be alive after all, it finds its folder gone.
+    """
+    plain = entry.with_suffix(".scratch")
+    found = next(iter(_scratches(entry)), plain)
+    if anew and found.is_dir():
+        found = found.rename(entry.with_name(f"{entry.name}.{secrets.token_hex(4)}.scratch"))
+    _make_folder(found)
+    return found
 
 
 def _make_folder(path: Path) -> None:
@@ -264,10 +300,31 @@ def _files_in(folder: Path) -> set[str]:
     return names
 
 
-def _write_entry(entry: Path, call: Call[R], output: Output[R], seconds: float) -> None:
-    """A whole cache entry; its manifest comes last."""
-    _remove(entry)  # what a kill between two writes below may have left, or a damaged one
-    entry.mkdir()
+def _write_entry(
+    scratch: Path,
+    entry: Path,
+    call: Call[R],
+    output: Output[R],
+    seconds: float,
+    load: Callable[..., Artifact[R] | None],
+) -> None:
+    """A whole cache entry, renamed to its name when all of it is there. Where `load` finds a whole one meanwhile, that stays."""
+    new = scratch / ".entry"
+    _remove(new)  # of a process that was killed while it wrote
+    new.mkdir()
+    _fill(new, call, output, seconds)
+    try:
+        new.rename(entry)
+    except OSError as problem:
+        if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        if load(entry, call.stage.folder, call) is None:  # what lies there is damaged
+            _remove(entry)
+            new.rename(entry)
+
+
+def _fill(entry: Path, call: Call[R], output: Output[R], seconds: float) -> None:
+    """All files of an entry; its manifest comes last."""
     write_records(entry / "records.jsonl", output.records)
     write_records(entry / "rejected.jsonl", output.rejected)
     if output.files is not None:
@@ -333,7 +390,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{_OWN}-{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
@@ -348,7 +405,7 @@ def _write_text(path: Path, text: str) -> None:
 def _check_writable(what: str, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable.{os.getpid()}"
+        probe = folder / f".writable.{_OWN}-{os.getpid()}"
         probe.write_bytes(b"\0" * 4096)
         probe.unlink()
     except OSError as problem:

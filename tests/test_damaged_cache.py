@@ -74,10 +74,9 @@ def text(content: str) -> Damage:
     return lambda entry: (entry / "manifest.json").write_text(content)
 
 
-def lock_as_folder(entry: Path) -> None:
+def lease_as_folder(entry: Path) -> None:
     remove(entry)
-    entry.with_suffix(".lock").unlink(missing_ok=True)
-    entry.with_suffix(".lock").mkdir()
+    entry.with_suffix(".lease").mkdir()
 
 
 DAMAGES: dict[str, Damage] = {
@@ -101,7 +100,7 @@ DAMAGES: dict[str, Damage] = {
     "the entry is a file": instead("", lambda entry: entry.write_text("x")),
     "the entry is a dead link": instead("", lambda entry: entry.symlink_to("/nonexistent/x")),
     "the scratch folder is a file": instead("", lambda entry: entry.with_suffix(".scratch").write_text("x")),
-    "the lock is a folder": lock_as_folder,
+    "the lease is a folder": lease_as_folder,
     "the stage's folder is a file": lambda entry: (remove(entry.parent), entry.parent.write_text("x")),
 }
 

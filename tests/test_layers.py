@@ -32,6 +32,9 @@ ALLOWED: dict[str, set[str]] = {
     "source": set(),
     "processes": {"errors"},
     "grading": {"processes"},
+    "lease": set(),
+    "commands": set(),
+    "state": {"lease"},
     "reading": set(),
     "words": set(),
     "equations": {"arithmetic"},
@@ -43,9 +46,9 @@ ALLOWED: dict[str, set[str]] = {
     "ray_cluster": {"errors", "processes"},
     # How a stage is declared, and where its result is kept.
     "stage": {"records", "source"},
-    "workspace": {"errors", "records", "stage"},
+    "workspace": {"errors", "records", "stage", "lease"},
     # What stages work with.
-    "llm": {"errors", "terminal", "prompts"},
+    "llm": {"errors", "terminal", "prompts", "lease"},
     "data": {"errors", "values", "records", "answers", "steps", "words"},
     "clustering": {"errors", "values", "records", "words"},
     "teacher": {
@@ -101,7 +104,7 @@ ALLOWED: dict[str, set[str]] = {
     "results": {"records", "target", "stages"},
     # The configuration, and what works with it: a run from its options to its report.
     "config": {"errors", "values", "schema", "data", "clustering", "teacher", "target", "training"},
-    "compose": {"errors", "schema", "llm", "target", "config"},
+    "compose": {"errors", "schema", "llm", "target", "config", "commands"},
     "tracking": {
         "errors",
         "terminal",
@@ -188,7 +191,9 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
         "processes",
         "terminal",
+        "state",
         "workspace",
+        "run_files",
         "config",
         "tracking",
         "lab",
@@ -197,8 +202,19 @@ ALLOWED: dict[str, set[str]] = {
         "rehearsal",
         "ledger",
     },
-    "sweep": {"terminal", "tracking"},
-    "launch": {"errors", "processes", "ray_cluster", "terminal", "target", "training", "compose", "tracking", "run", "sweep"},
+    "sweep": {"errors", "terminal", "lease", "commands", "state", "ledger", "config", "tracking"},
+    "launch": {
+        "errors",
+        "processes",
+        "ray_cluster",
+        "terminal",
+        "target",
+        "training",
+        "compose",
+        "tracking",
+        "run",
+        "sweep",
+    },
     # Commands.
     "review": {"errors", "terminal", "run_files", "records", "statistics", "answers", "steps", "prompts", "workspace"},
     "workspace_view": {"errors", "tracking"},
@@ -249,7 +265,7 @@ ALLOWED_HYDRA = {
     "sei/compose.py",
     "sei/config.py",
     "train.py",
-    "sei/sweep.py",  # Hydra calls it
+    "sei/sweep/__init__.py",  # Hydra calls it
     "sei/launch/jobs.py",  # Hydra calls it, and a job in another process is composed as Hydra does
 }
 

@@ -49,7 +49,7 @@ def _wait_for_it() -> None:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_a_run_in_order(tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any) -> None:
-        assert status(tmp_path / "run") == {"status": "running"}
+        assert status(tmp_path / "run")["status"] == "running"
         os.kill(os.getpid(), number)
         _wait_for_it()
 
@@ -90,7 +90,7 @@ def test_a_handler_of_someone_else_stays(tmp_path: Path, monkeypatch: pytest.Mon
     finally:
         signal.signal(signal.SIGTERM, before)
     assert heard == [signal.SIGTERM]
-    assert status(tmp_path / "run") == {"status": "done"}
+    assert status(tmp_path / "run")["status"] == "done"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def config(folder: Path, *words: str, num: int = 0, params: dict[str, str] | Non
         "overrides": {"task": list(words)},
         "job": {"num": num},
     }
-    return OmegaConf.create({"dry_run": False, "hydra": hydra})
+    return OmegaConf.create({"dry_run": False, "seed": 0, "hydra": hydra})
 
 
 def job(folder: Path, num: int, words: list[str], status: dict[str, str], accuracy: float | None = None) -> None:

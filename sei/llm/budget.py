@@ -111,8 +111,7 @@ class Budget:
         """How much more is held after this transaction (less, where it is of no use), and whether nobody else holds any."""
         budget, run = self._account.budget_usd or 0.0, self._account.run
         others, batches = committed(connection, self._store, run, besides=self._holder)
-        spent = connection.execute("SELECT usd FROM spending WHERE run = ?", (run,)).fetchone()
-        free = budget - (spent[0] if spent else 0.0) - others - batches - held
+        free = budget - self._store.spent(run) - others - batches - held
         needed, more = most - (held - in_flight), 0.0
         if needed <= free + _ROUNDING:
             more = max(needed, min(_LOT * most, _LARGEST_SHARE * free))

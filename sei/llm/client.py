@@ -32,6 +32,7 @@ from sei.llm.progress import Progress, bar
 from sei.llm.request import Request
 from sei.llm.session import Health, Session
 from sei.llm.settings import ApiSettings, api_key, holds_password
+from sei.llm.shared import open_store
 from sei.llm.store import Store, Use
 
 
@@ -61,7 +62,7 @@ class Client:
     @classmethod
     def open(cls, settings: ApiSettings, *, store: Path, run_folder: Path) -> Self:
         """A client with a store of its own, which `close` closes too; calls are charged to the run in `run_folder`."""
-        opened = Store(store)
+        opened = open_store(store)
         try:
             client = cls(settings, opened, run_name(run_folder, store))
         except BaseException:

@@ -27,7 +27,6 @@ from sei.llm.session import Session, Stopped
 from sei.llm.store import StoredAnswer, Use
 from sei.llm.throttle import AttemptResult, Balancer
 
-_CLAIM_POLL_S = 0.2  # how often to look whether another process has finished asking the same
 _GIVE_UP_BAD_REQUESTS = 10  # that many refused requests and not one answer: the configuration is wrong, not the texts
 _NEVER_UP_S = 20.0  # no endpoint has ever answered for this long: it is not running
 
@@ -128,7 +127,7 @@ class Live:
     @contextlib.asynccontextmanager
     async def _claimed(self, key: str) -> AsyncIterator[None]:
         while not self.session.store.claim(key):
-            await self._sleep(_CLAIM_POLL_S)
+            await self._sleep(self.session.store.poll_s)
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""The store of paid answers: one SQLite file that several processes share.
+"""The store of paid answers: one SQLite file that several processes of a machine share (`llm.shared`: several machines).
 
 Place in the flow: `client` looks here before it asks, and commits every answer here before anyone uses it, so that a
 killed run loses only what was on the wire. An answer is filed under what was asked (model, messages, parameters,
@@ -32,7 +32,7 @@ from sei.errors import UserError
 T = TypeVar("T")
 Status = Literal["ok", "truncated", "refused", "empty", "filtered"]
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY,         -- SHA-256 of what was asked
     model TEXT NOT NULL,
@@ -141,8 +141,8 @@ class PromptHistory:
     tokens_per_character: float  # of the input, as the provider counted it
 
 
-_COLUMNS = tuple(field.name for field in dataclasses.fields(StoredAnswer))
-_INSERT = f"INSERT OR IGNORE INTO answers ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+COLUMNS = tuple(field.name for field in dataclasses.fields(StoredAnswer))
+INSERT = f"INSERT OR IGNORE INTO answers ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _USE = "INSERT OR IGNORE INTO uses (run, key, stage, error_type) VALUES (?, ?, ?, ?)"
 _SPEND = "INSERT INTO spending (run, usd) VALUES (?, ?) ON CONFLICT (run) DO UPDATE SET usd = usd + excluded.usd"
 
@@ -154,18 +154,23 @@ class Store:
     that cheap: answers that arrive while one commit is being synced go into the next one together.
     """
 
+    poll_s = 0.2  # how often to look whether another process has finished asking the same
+
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._reader = self._connect()
-            self._writer = self._connect()
-            self._locks = _LockFile.of(path.with_name(path.name + ".lock"))
+            self._open()
         except (OSError, sqlite3.DatabaseError) as error:
             raise self._complaint(error) from error
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="teacher-store")
         self._pending: list[tuple[StoredAnswer, Use, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
+
+    def _open(self) -> None:
+        self._reader = self._connect()
+        self._writer = self._connect()
+        self._locks = _LockFile.of(self.path.with_name(self.path.name + ".lock"))
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
@@ -173,7 +178,7 @@ class Store:
         if mode != "wal":
             raise sqlite3.DatabaseError(f"the folder does not support write-ahead logging (journal mode {mode})")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.executescript(_SCHEMA)
+        connection.executescript(SCHEMA)
         columns = {row[1] for row in connection.execute("PRAGMA table_info(answers)")}
         if "note" not in columns:  # a store from before there were notes
             with contextlib.suppress(sqlite3.OperationalError):  # another process was faster
@@ -187,9 +192,8 @@ class Store:
                 "committed before is kept; this is a fault of ours, worth a report."
             )
         return UserError(
-            f"teacher store {self.path}: {error}. Free space there, or give another local folder "
-            "(not a network file system) with cache_dir=FOLDER; what was committed before is kept. A store that is damaged can "
-            "be moved away: what it held is then asked again."
+            f"teacher store {self.path}: {error}. Free space there, or give another folder with cache_dir=FOLDER; what was "
+            "committed before is kept. A store that is damaged can be moved away: what it held is then asked again."
         )
 
     # Reading
@@ -210,7 +214,7 @@ class Store:
         for start in range(0, len(wanted), _LOOK_UP_CHUNK):
             chunk = wanted[start : start + _LOOK_UP_CHUNK]
             marks = ", ".join("?" * len(chunk))
-            rows = self._rows(f"SELECT {', '.join(_COLUMNS)} FROM answers WHERE key IN ({marks})", chunk)
+            rows = self._rows(f"SELECT {', '.join(COLUMNS)} FROM answers WHERE key IN ({marks})", chunk)
             found.update((row[0], StoredAnswer(*row)) for row in rows)
         return found
 
@@ -239,7 +243,7 @@ class Store:
 
     def used(self, run: str) -> Iterator[tuple[Use, StoredAnswer]]:
         """Every use of an answer by `run`, with the answer, in a fixed order."""
-        columns = ", ".join(f"a.{name}" for name in _COLUMNS)
+        columns = ", ".join(f"a.{name}" for name in COLUMNS)
         rows = self._rows(
             f"SELECT u.run, u.key, u.stage, u.error_type, {columns} FROM uses u JOIN answers a ON a.key = u.key "
             "WHERE u.run = ? ORDER BY u.stage, u.error_type, u.key",
@@ -294,7 +298,7 @@ class Store:
 
     def _commit(self, answers: Sequence[StoredAnswer], uses: Sequence[Use]) -> None:
         with self.transaction() as connection:
-            connection.executemany(_INSERT, [tuple(getattr(answer, name) for name in _COLUMNS) for answer in answers])
+            connection.executemany(INSERT, [tuple(getattr(answer, name) for name in COLUMNS) for answer in answers])
             connection.executemany(_USE, [(use.run, use.key, use.stage, use.error_type) for use in uses])
             costs: dict[str, float] = {}
             for answer in answers:

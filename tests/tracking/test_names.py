@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from sei.compose import origin, register
+from sei.commands import Command
+from sei.compose import _sweep_name, origin, prepare, register
 from sei.config import Origin
 from sei.errors import UserError
 from sei.tracking.names import labels
@@ -30,24 +33,65 @@ def group(*arguments: str, **more: Any) -> str | None:
     return origin(job(**more), arguments, (), multirun=True).group
 
 
-def test_a_sweep_is_called_after_its_keys_and_keeps_its_name_when_a_seed_is_added() -> None:
+def name(*arguments: str) -> str:
+    """What the sweep of a command line is called by itself."""
+    return _sweep_name(prepare(arguments))
+
+
+def test_a_sweep_keeps_its_name_when_a_value_or_a_seed_is_added() -> None:
     register()
-    name = group("-m", "recipe=cot,sei", "seed=0", "++data.train=160")
-    assert name is not None
-    assert name.startswith("recipe-")
-    assert name == group("seed=0,1,2", "-m", "++data.train=160", "recipe=cot,sei", "logger=wandb", "hydra.sweep.dir=x")
-    assert name != group("-m", "recipe=cot,sei", "seed=0", "++data.train=320")
-    assert str(group("-m", "recipe=cot,sei", "++recipe.training.rank=4,8")).startswith("recipe-recipe.training.rank-")
-    assert group("-m", "seed=0,1") == "seeds"
-    assert group() == "sweep-1234", "a job that was sent elsewhere does not know the command line"
+    found = name("-m", "recipe=cot,sei", "seed=0", "data.train=160")
+    assert re.fullmatch(r"sweep-recipe-[0-9a-f]{8}", found)
+    assert found == name(
+        "seed=0,1,2", "-m", "data.train=160", "recipe=cot,correction,sei", "logger=wandb", "cache_dir=/x"
+    )
+    assert found == name("-m", "recipe=cot,sei", "data.train=160", "hydra.verbose=true")
+    assert found != name("-m", "recipe=cot,sei", "seed=0", "data.train=320")
+    assert name("-m", "recipe=cot,sei", "recipe.training.rank=4,8") == "sweep-recipe-recipe.training.rank"
+    assert name("-m", "seed=0,1") == "sweep-seeds"
+
+
+def test_a_sweep_may_be_named_and_the_group_is_called_as_its_folder() -> None:
+    register()
+    assert prepare(["-m", "recipe=cot,sei", "sweep=mine"]) == ["-m", "recipe=cot,sei", "hydra.sweep.dir=multirun/mine"]
+    experiment = "experiment=embedded_recipes"
+    assert prepare([experiment, "sweep=mine"])[-1] == "hydra.sweep.dir=multirun/mine"
+    assert "hydra.sweep.dir=multirun/rehearsal-mine" in prepare([experiment, "sweep=mine", "scale=rehearsal"])
+    assert group("-m", "recipe=cot,sei") == "sweep-1234"
+    with pytest.raises(UserError, match="names a sweep, and this is a single run: add -m"):
+        prepare(["recipe=cot", "sweep=mine"])
+    with pytest.raises(UserError, match="give a name of letters"):
+        prepare(["-m", "recipe=cot,sei", "sweep=../elsewhere"])
+    with pytest.raises(UserError, match=r"hydra\.sweep\.dir=x names another folder"):
+        prepare(["-m", "recipe=cot,sei", "sweep=mine", "hydra.sweep.dir=x"])
+    with pytest.raises(UserError, match=r"unknown key 'sweeps'\. Nearest: sweep"):
+        prepare(["-m", "sweeps=mine"])
+
+
+def test_what_a_sweep_varies_does_not_depend_on_which_command_added_a_job(tmp_path: Path) -> None:
+    register()
+    Command(["python", "train.py"], ".", None, ["data.train", "recipe"]).write(tmp_path)
+    one = job()
+    one.sweep.dir = str(tmp_path)
+    assert origin(one, ["-m", "recipe=cot", "++data.train=160"], (), multirun=True).swept == {"data.train", "recipe"}
 
 
 def test_an_experiment_gives_its_name() -> None:
     register()
     params = {"recipe": "cot,sei", "seed": "0,1"}
-    assert group("experiment=embedded_recipes", params=params, experiment="embedded_recipes") == "embedded_recipes"
-    more = group("experiment=embedded_recipes", "++data.train=10", params=params, experiment="embedded_recipes")
-    assert str(more).startswith("embedded_recipes-")
+
+    def named(*arguments: str, folder: str = "multirun/embedded_recipes") -> str | None:
+        one = job(params=params, experiment="embedded_recipes")
+        one.sweep.dir = folder
+        return origin(one, arguments, (), multirun=True).group
+
+    assert (
+        named("experiment=embedded_recipes")
+        == named("experiment=embedded_recipes", "recipe=cot,sei")
+        == "embedded_recipes"
+    )
+    assert str(named("experiment=embedded_recipes", "++data.train=10")).startswith("embedded_recipes-")
+    assert named("experiment=embedded_recipes", folder="multirun/mine") == "mine"
     alone = origin(job(experiment="x"), ["experiment=x"], (), multirun=False)
     assert (alone.group, alone.swept) == ("x", None)
 

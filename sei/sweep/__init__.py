@@ -1,4 +1,7 @@
-"""What a sweep says in the terminal: each job as it starts, and at the end how all of them went.
+"""A sweep: what it says in the terminal while its command runs, and (`python -m sei.sweep`) how it is steered.
+
+Each job is announced as it starts, and at the end there is a table of all of them. What the command asks for is noted in the
+sweep's folder (`sei.commands`), for whoever looks at the sweep from elsewhere (`sei.sweep.jobs`, `sei.sweep.steer`).
 
 Place in the flow: Hydra calls `narrator()` as its callback (conf/config.yaml) when the sweep and each of its jobs starts, or a
 launcher (`sei.launch`) does where jobs run elsewhere; `train.py` has it print the end, however the sweep ended. Figures come from
@@ -11,18 +14,25 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
+from sei.commands import Command, with_seed
+from sei.lease import Lease
+from sei.state import spent
 from sei.terminal import Terminal
 from sei.tracking.display import print_table
 from sei.tracking.page.folder import Json, RunFolder, read_yaml
@@ -39,12 +49,17 @@ class Narrator(Callback):
         self.started = 0.0
         self.total: int | None = None
         self.swept: frozenset[str] = frozenset()
+        self.at_work: Lease | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         self.folder, self.started = Path(config.hydra.sweep.dir), time.time()
         self.swept, self.total = _swept(config)
         if config.dry_run:
             self.folder = None
+            return
+        command = Command([sys.executable, *sys.orig_argv[1:]], os.getcwd(), _planned(config), sorted(self.swept))
+        self.at_work = Lease(command.write(self.folder).with_suffix(".lease"))
+        self.at_work.take_now()  # the same command may be at work already: its jobs wait for each other
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.hydra.mode is RunMode.MULTIRUN:
@@ -68,6 +83,8 @@ class Narrator(Callback):
 
     def tell_end(self) -> None:
         """The jobs of this sweep in a table, the best trial where there was a search, and what to do next."""
+        if self.at_work is not None:
+            self.at_work.release()
         folder, console = self.folder, Terminal(highlight=False)
         if folder is None or not folder.is_dir():
             return
@@ -106,6 +123,19 @@ def _swept(config: DictConfig) -> tuple[frozenset[str], int | None]:
     return keys, math.prod(len(list(one.sweep_string_iterator())) for one in discrete)
 
 
+def _planned(config: DictConfig) -> list[list[str]] | None:
+    """The overrides of every job of the sweep, None where a search makes them up as it goes."""
+    if OmegaConf.select(config, "hydra.sweeper.n_trials"):
+        return None
+    given = [f"{key}={value}" for key, value in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items()]
+    words = [*given, *map(str, config.hydra.overrides.task)]
+    try:
+        batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+    except HydraException:  # a range without steps, which another sweeper draws from
+        return None
+    return [with_seed(job, config.seed) for batch in batches for job in batch]
+
+
 def _key(word: str) -> str:
     return word.lstrip("+~").partition("=")[0]
 
@@ -117,7 +147,7 @@ def _jobs(folder: Path, since: float, swept: frozenset[str]) -> Iterator[dict[st
         started = status.parent / ".hydra" / "overrides.yaml"  # Hydra writes it when the job starts
         if started.is_file() and started.stat().st_mtime >= since - 1:
             run = RunFolder(status.parent)
-            seconds = status.stat().st_mtime - started.stat().st_mtime
+            seconds = spent(status.parent).get("seconds", status.stat().st_mtime - started.stat().st_mtime)
             found.append((int(run.hydra.get("job", {}).get("num") or 0), started, _cells(run, seconds, swept)))
     for _, _, cells in sorted(found, key=lambda one: one[:2]):
         yield cells
