@@ -246,11 +246,13 @@ ALLOWED_HYDRA = {
     "train.py",
     "sei/calibrate.py",  # composes a configuration as train.py does
     "sei/sweep.py",  # Hydra calls it
+    "sei/launch/search.py",  # Hydra calls it
     "sei/launch/jobs.py",  # Hydra calls it, and a job in another process is composed as Hydra does
 }
 
 # Words that name an option of a group below, but here mean something else.
 OTHER_WORDS = {
+    ("launch/ray.py", "local"),  # Ray's word for a cluster that it starts itself
     ("target/tiny/pretrain.py", "correction"),  # a kind of pretraining text
     ("templates.py", "cot"),  # a style of templates
 }

@@ -11,6 +11,7 @@ others go on. Nodes have this code in the same place, and see the folders of the
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -88,7 +89,7 @@ class RayLauncher(JobLauncher):
                 f"hydra.launcher.object_store_memory={self.object_store_memory}: a running cluster has its own. Leave it out, "
                 "or have the sweep start a cluster on this machine (hydra.launcher.address=local)."
             )
-        own = {"include_dashboard": False, "object_store_memory": self.object_store_memory} if started_here else {}
+        own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": self.object_store_memory} if started_here else {}
         environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
         environment = {name: value for name, value in environment.items() if not any(one in name for one in _SECRET)}
         environment["PYTHONPATH"] = same_code()["PYTHONPATH"]
@@ -99,7 +100,7 @@ class RayLauncher(JobLauncher):
                     address=self.address,
                     runtime_env={"env_vars": environment},
                     log_to_driver=False,
-                    logging_level="ERROR",
+                    logging_level=logging.ERROR,
                     **own,
                 )
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
