@@ -89,7 +89,9 @@ class RayLauncher(JobLauncher):
                 f"hydra.launcher.object_store_memory={self.object_store_memory}: a running cluster has its own. Leave it out, "
                 "or have the sweep start a cluster on this machine (hydra.launcher.address=local)."
             )
-        own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": self.object_store_memory} if started_here else {}
+        own: dict[str, Any] = {}
+        if started_here:
+            own = {"include_dashboard": False, "object_store_memory": self.object_store_memory}
         environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
         environment = {name: value for name, value in environment.items() if not any(one in name for one in _SECRET)}
         environment["PYTHONPATH"] = same_code()["PYTHONPATH"]
