@@ -266,11 +266,13 @@ ALLOWED_HYDRA = {
     "sei/config.py",
     "train.py",
     "sei/sweep/__init__.py",  # Hydra calls it
+    "sei/launch/search.py",  # Hydra calls it
     "sei/launch/jobs.py",  # Hydra calls it, and a job in another process is composed as Hydra does
 }
 
 # Words that name an option of a group below, but here mean something else.
 OTHER_WORDS = {
+    ("launch/ray.py", "local"),  # Ray's word for a cluster that it starts itself
     ("target/tiny/pretrain.py", "correction"),  # a kind of pretraining text
     ("templates.py", "cot"),  # a style of templates
 }

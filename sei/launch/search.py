@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -30,6 +31,10 @@ from sei.sweep import BEST
 
 class OptunaSweeper(Sweeper):
     """Searches with `n_trials` trials, `at_once` of them at a time; `params` are ranges beside those of the command line."""
+
+    hydra_context: HydraContext
+    config: DictConfig
+    launcher: Launcher
 
     def __init__(self, n_trials: int, at_once: int, seed: int, params: Mapping[str, str] | None = None) -> None:
         self.n_trials, self.at_once, self.seed, self.params = n_trials, at_once, seed, params or {}
