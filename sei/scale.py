@@ -186,7 +186,7 @@ def show_stated(lab: Lab, places: Sequence[Place], rate: Rate, gpu_dollars: floa
     table = Table(title=f"One round {rate.name}, GPUs as one {GPU} each (rates: sei/gpu_hours.py, sei/scale.py)")
     for column in ("", *(f"place {number}" for number in range(1, len(places) + 1))):
         table.add_column(column, justify="right" if column else "left")
-    about = {
+    about: dict[str, list[float]] = {
         "training problems": [sizes.problems * place.times for place in places],
         "candidates": [sizes.candidates * place.times for place in places],
         "GPUs": [place.gpus for place in places],
