@@ -117,12 +117,14 @@ class OptionSearchPath(SearchPathPlugin):
 
 
 def register() -> None:
-    """Give Hydra the project's folders, and the resolvers that `conf` uses."""
+    """Give Hydra the project's folders, its launchers and sweeper, and the resolvers that `conf` uses."""
+    package = Path(__file__).parent
+    if (plugins := str(package / "launch" / "plugins")) not in sys.path:  # before Hydra first looks for plugins
+        sys.path.append(plugins)
     for plugin in (OptionSource, OptionSearchPath):
         Plugins.instance().register(plugin)
     if str(Path.cwd()) not in sys.path:  # classes of the user's own, which a YAML names by _target_
         sys.path.append(str(Path.cwd()))
-    package = Path(__file__).parent
     OmegaConf.register_new_resolver("package_folder", lambda folder: str(package / folder), replace=True)
     OmegaConf.register_new_resolver(
         "by_size", lambda size, limit, large, small: large if float(size) >= float(limit) else small, replace=True

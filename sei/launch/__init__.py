@@ -1,6 +1,6 @@
 """Where the jobs of a sweep run: `hydra/launcher=local` (several at once on this machine), `hydra/launcher=ray` (a Ray cluster).
 
-Place in the flow: Hydra finds the launchers in `hydra_plugins.sei`; the YAMLs of conf/hydra/launcher choose one. Example::
+Place in the flow: Hydra finds the launchers in `hydra_plugins.sei` (the folder `plugins`); the YAMLs of conf/hydra/launcher choose one. Example::
 
     python train.py -m recipe=cot,sei seed=0,1,2 hydra/launcher=local
 """

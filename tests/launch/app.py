@@ -18,7 +18,10 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
+from sei.compose import register
 from sei.tracking.log_file import logged
+
+register()
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config):

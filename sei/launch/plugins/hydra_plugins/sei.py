@@ -1,7 +1,8 @@
 """The launchers and the sweeper of `sei.launch`, where Hydra looks for them: it makes plugins of this namespace alone.
 
-Place in the flow: the YAMLs of conf/hydra/launcher and conf/hydra/sweeper name these classes. Python adds this folder to what
-other installed plugins call by the same name, since it has no `__init__.py`.
+Place in the flow: the YAMLs of conf/hydra/launcher and conf/hydra/sweeper name these classes. `sei.compose.register` puts the
+folder above this one on Python's path; Python adds it to what other installed plugins call by the same name, since it has no
+`__init__.py`.
 """
 
 from __future__ import annotations
