@@ -143,7 +143,7 @@ class Diagnosis(Record):
 
     mistake_id: str
     step: int  # 1-based number of the first wrong step (line) of the output; 0 where there is none to point at
-    kind: str  # the teacher's own class of error, free for an LLM, one of `symbolic.diagnose.KINDS` for ours
+    kind: str  # the teacher's own class of error, free for an LLM, one of `symbolic.finding.KINDS` for ours
     keyphrases: tuple[str, ...]
     explanation: str
 

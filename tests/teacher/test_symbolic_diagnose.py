@@ -19,7 +19,7 @@ from sei.records import Diagnosis, Mistake, Rejected
 from sei.steps import join_steps, split_steps
 from sei.teacher.base import Solution
 from sei.teacher.symbolic import SymbolicTeacher
-from sei.teacher.symbolic.diagnose import KINDS
+from sei.teacher.symbolic.finding import KINDS
 from sei.teacher.symbolic.quantities import read_quantities
 from sei.teacher.symbolic.shadows import Shadows
 

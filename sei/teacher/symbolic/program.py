@@ -22,10 +22,10 @@ from itertools import combinations, pairwise
 from sei.arithmetic import ArithmeticRefused, Expression, Negative, Number, Operation, evaluate, parse_number
 from sei.equations import ANNOTATION, Equation, flatten, levels, read_equations
 from sei.steps import split_steps
-from sei.teacher.symbolic.diagnose import constant_meaning
 from sei.teacher.symbolic.quantities import Quantity, read_quantities
 from sei.teacher.symbolic.rewriting import FixedNumber, check_solution, recompute_step, substitute
 from sei.teacher.symbolic.story.names import find_names
+from sei.teacher.symbolic.wording import constant_meaning
 
 Values = dict[Fraction, Fraction]
 _TRIES = 60
