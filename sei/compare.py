@@ -18,6 +18,7 @@ Example::
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -77,6 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="also write tables (.md, .tex), all figures (.csv) or the plot (.pdf, .svg, .png); may be given several times",
     )
     parser.add_argument(
+        "--ignore",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="do not tell runs apart by this key, such as a model.path that goes with the seed; may be given several times",
+    )
+    parser.add_argument(
         "--curve",
         metavar="KEY",
         help="instead: accuracy along this key that the sweep varies, such as data.train (curve.csv, curve.png, --output)",
@@ -86,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for path in options.output:
             check(path)
-        runs = _find(options.paths, folders)
+        runs = [_without(run, options.ignore) for run in _find(options.paths, folders)]
         if options.curve:
             show_curve(curves(runs, options.curve, options.baseline), folders, options.output)
             return
@@ -114,6 +122,11 @@ def _find(paths: Sequence[str], folders: Sequence[Path]) -> list[Run]:
         for number, group in enumerate(groups):
             runs += group_runs(group, Path(temporary, str(number)))
     return runs
+
+
+def _without(run: Run, keys: Sequence[str]) -> Run:
+    """The run without the overrides of these keys."""
+    return dataclasses.replace(run, settings={key: value for key, value in run.settings.items() if key not in keys})
 
 
 def _write_beside(runs: Sequence[Run], comparison: Comparison, folders: Sequence[Path]) -> list[str]:

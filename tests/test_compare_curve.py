@@ -151,3 +151,12 @@ def test_a_comparison_without_a_key_compares_within_seeds_that_have_items_of_the
     make_run(tmp_path, "lema", 1, 100, 5, first=3)  # one seed with two choices of items: compared apart
     names = {row.eval_set for row in compare(find_runs([tmp_path])).of_kind("accuracy")}
     assert len(names) == 3
+
+
+def test_runs_are_not_told_apart_by_a_key_to_ignore(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (0, 1):
+        for recipe in ("cot", "sei"):
+            make_run(tmp_path, recipe, seed, 100 + seed, 10)
+    for words, groups in (([], 4), (["--ignore", "data.train"], 2)):
+        main([str(tmp_path), *words])
+        assert capsys.readouterr().out.count("\naccuracy,test,") == groups
