@@ -56,8 +56,8 @@ class ClusterEngine:
                 "engine": self.name,
                 **self._actors.facts,
                 "cluster": "ray",
-                "actors": len(self._actors.room),
-                "nodes": len({place.node for place in self._actors.room}),
+                "actors": len(self._actors.at_work),
+                "nodes": len({place.node for place in self._actors.at_work}),
             }
         except BaseException:
             self.close()

@@ -126,7 +126,6 @@ class RayActors:
         self._asked: dict[int, Any] = {}  # the stream of answers to its block
         self._since = time.monotonic()
         self._known: dict[str, Found] = {}
-        self.room: list[Place] = []
         self.facts: dict[str, Any] = {}
 
     def use(self, weights: Weights) -> None:
@@ -141,8 +140,7 @@ class RayActors:
             return
         self._since = time.monotonic()
         self._known.clear()
-        self.room = places(self._choice, self._weights, self._known)
-        for place in self.room:
+        for place in places(self._choice, self._weights, self._known):
             self._begin(place)
 
     @property
@@ -152,6 +150,11 @@ class RayActors:
     @property
     def size(self) -> int:
         return len(self._actors)
+
+    @property
+    def at_work(self) -> list[Place]:
+        """Where the actors are that have opened their engine and were not lost."""
+        return [place for number, place in self._places.items() if number not in self._opening]
 
     def ask(self, worker: int, block: Asked, sampling: Sampling) -> None:
         self._asked[worker] = self._actors[worker].answer.options(num_returns="streaming").remote(block, sampling)
@@ -172,8 +175,8 @@ class RayActors:
 
     def replace(self, worker: int) -> None:
         """Start another, on a node that has room: it may have joined since. One that lacks something is passed over."""
-        self.room = _room_now(self._choice, self._weights, self._known)
-        if free := list((Counter(self.room) - Counter(self._places.values())).elements()):
+        room = _room_now(self._choice, self._weights, self._known)
+        if free := list((Counter(room) - Counter(self._places.values())).elements()):
             self._since = time.monotonic()
             self._begin(free[0])
 
