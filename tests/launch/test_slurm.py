@@ -37,6 +37,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def script(tmp_path: Path, preset: str, *words: str) -> list[str]:
     """What a dry run prints of the script, where there is no Slurm."""
+    pytest.importorskip("submitit", reason='needs pip install -e ".[slurm]"')
     output, errors = start(tmp_path, "do=done,bug", "dry_run=true", f"hydra/launcher={preset}", *words).communicate(
         timeout=120
     )
