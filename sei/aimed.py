@@ -31,7 +31,7 @@ from sei.stages.cluster import cluster
 from sei.stages.finetune import finetune
 from sei.stages.mine import mine
 from sei.stages.synthesize import synthesize
-from sei.statistics import Interval, nested_bootstrap, wilson_interval
+from sei.statistics import Interval, nested_bootstrap, paired_bootstrap, wilson_interval
 from sei.terminal import Terminal
 from sei.tracking.display import print_table
 from sei.tracking.page.folder import RunFolder
@@ -45,6 +45,7 @@ class Item:
 
     seed: int
     eval_set: str
+    problem: str
     fixed_aimed: bool  # in the run that aimed at its type
     fixed_other: bool  # in the run that did not
 
@@ -120,12 +121,15 @@ def items_of(seed: int, odd: RunFolder, even: RunFolder) -> list[Item]:
         if row.error_type and key in after["odd"] and key in after["even"]:
             own, other = AIMS if row.error_type in aimed else reversed(AIMS)
             fixed = {name: after[name][key] is Verdict.CORRECT for name in AIMS}
-            items.append(Item(seed, key[0], fixed[own], fixed[other]))
+            items.append(Item(seed, *key, fixed[own], fixed[other]))
     return items
 
 
 def effect(items: Sequence[Item]) -> Effect:
-    """What aiming does to the share of mistakes that are fixed."""
+    """What aiming does to the share of mistakes that are fixed.
+
+    Seeds that have the same mistakes are drawn together with them, others each with its own (`statistics`).
+    """
     by_seed: dict[int, list[Item]] = {}
     for item in items:
         by_seed.setdefault(item.seed, []).append(item)
@@ -134,7 +138,8 @@ def effect(items: Sequence[Item]) -> Effect:
             "No test mistake has an error type: run with eval.diagnose=true, so that test mistakes are diagnosed"
         )
     pairs = [([one.fixed_other for one in own], [one.fixed_aimed for one in own]) for own in by_seed.values()]
-    found = nested_bootstrap(pairs)
+    same = len({tuple((one.eval_set, one.problem) for one in own) for own in by_seed.values()}) == 1
+    found = paired_bootstrap(*zip(*pairs, strict=True)) if same else nested_bootstrap(pairs)
     aimed, other = (
         sum(values) / len(items) for values in zip(*((one.fixed_aimed, one.fixed_other) for one in items), strict=True)
     )

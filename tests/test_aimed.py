@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from sei.aimed import effect, families_with_rows, figures_of, items_of, main
+from sei.aimed import Item, effect, families_with_rows, figures_of, items_of, main
 from sei.errors import UserError
 from sei.recipes.self_error_instruct import aimed_at
 from sei.records import ErrorType, Example, Mistake, Outcome, Problem, Synthetic, Verdict
@@ -79,6 +80,17 @@ def test_the_interval_is_over_seeds_and_items(tmp_path: Path) -> None:
     found = effect([item for seed, pair in enumerate(pairs) for item in items_of(seed, *pair)])
     assert (found.items, found.seeds, found.aimed, found.other) == (6, 2, 2 / 6, 0)
     assert 0 <= found.low < found.difference < found.high <= 1
+
+
+def test_seeds_with_the_same_mistakes_are_drawn_together_with_them() -> None:
+    """Five seeds of the same hundred items are no five hundred items: the interval stays as wide as theirs."""
+    one = [Item(0, "test", f"p{i}", i < 30, i >= 80) for i in range(100)]
+    shared = [dataclasses.replace(item, seed=seed) for seed in range(5) for item in one]
+    apart = [dataclasses.replace(item, problem=f"{item.seed}-{item.problem}") for item in shared]
+    single, many, others = (effect(items) for items in (one, shared, apart))
+    assert many.difference == single.difference == others.difference
+    assert many.high - many.low > 0.9 * (single.high - single.low)
+    assert others.high - others.low < 0.6 * (single.high - single.low)
 
 
 def test_broken_answers_by_whether_their_family_has_rows(tmp_path: Path) -> None:
